@@ -1,0 +1,1 @@
+"""The storage-initializer entrypoint: environment and arguments to frozen settings, then deliver."""

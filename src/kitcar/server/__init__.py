@@ -1,0 +1,1 @@
+"""The embedded registry: the distribution specification over a layout, for one machine."""

@@ -1,0 +1,1 @@
+"""Content on this machine: memory, and KitOps-compatible local storage."""

@@ -1,0 +1,1 @@
+"""What tests of kitcar and of programs on top of it use: contract suites and faults on cue."""
