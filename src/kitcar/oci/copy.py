@@ -112,10 +112,18 @@ def _copy_manifest(target: Target, descriptor: Descriptor, raw: bytes, tell: Lis
 def _in_parallel(jobs: list[Callable[[threading.Event], None]], concurrency: int) -> None:
     """Runs all jobs; the first error stops those that run, drops those that wait, and is raised."""
     stop = threading.Event()
+
+    def run(job: Callable[[threading.Event], None]) -> None:
+        try:
+            job(stop)
+        except BaseException:
+            stop.set()  # here, so that no waiting job starts in between
+            raise
+
     with ThreadPoolExecutor(
         max_workers=max(1, min(concurrency, len(jobs) or 1)), thread_name_prefix="kitcar-copy"
     ) as pool:
-        futures = [pool.submit(job, stop) for job in jobs]
+        futures = [pool.submit(run, job) for job in jobs]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:

@@ -139,23 +139,19 @@ class VerifyingReader:
         hashing = HashThread(self._hasher, self._ring.buffers)
         try:
             spare = self._ring.buffers
-            while self._left:
+            while True:
                 whole = memoryview(bytearray(self._ring.size)) if spare else hashing.reclaim()
                 spare -= spare > 0
                 buffer = memoryview(whole.obj)  # a reclaimed view may be a shortened one
                 filled = fill(self._reader, buffer[: min(self._left, len(buffer))])
-                if not filled:
-                    break
                 self._left -= filled
                 hashing.update(buffer[:filled])
-                if self._left:
-                    yield buffer[:filled]
-                else:
+                if not self._left or not filled:
                     # The last bytes are handed on only once all are known to be right.
                     self._check(hashing.finish())
                     yield buffer[:filled]
                     return
-            self._check(hashing.finish())
+                yield buffer[:filled]
         finally:
             hashing.close()
 
