@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from kitcar.errors import CancelledError, KitcarError
@@ -82,8 +82,6 @@ def _survey(source: ReadTarget, root: Descriptor) -> tuple[list[tuple[Descriptor
 def _copy_blob(
     source: ReadTarget, target: Target, blob: Descriptor, options: CopyOptions, stop: threading.Event
 ) -> None:
-    if stop.is_set():
-        raise CancelledError("a sibling failed")
     key, tell = str(blob.digest), options.listener
     if target.exists(blob):
         tell(Event(Step.EXISTS, key, size=blob.size))
@@ -114,22 +112,22 @@ def _in_parallel(jobs: list[Callable[[threading.Event], None]], concurrency: int
     stop = threading.Event()
 
     def run(job: Callable[[threading.Event], None]) -> None:
+        if stop.is_set():
+            raise CancelledError("a sibling failed")
         try:
             job(stop)
         except BaseException:
-            stop.set()  # here, so that no waiting job starts in between
+            stop.set()
             raise
 
-    with ThreadPoolExecutor(
-        max_workers=max(1, min(concurrency, len(jobs) or 1)), thread_name_prefix="kitcar-copy"
-    ) as pool:
+    workers = max(1, min(concurrency, len(jobs)))
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="kitcar-copy") as pool:
         futures = [pool.submit(run, job) for job in jobs]
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            wait(futures)
         finally:
             stop.set()
-            pool.shutdown(cancel_futures=True)
-    errors = [error for future in done if not future.cancelled() and (error := future.exception())]
+    errors = [error for future in futures if (error := future.exception())]
     for error in sorted(errors, key=lambda item: isinstance(item, CancelledError)):
         raise error
 
