@@ -1,0 +1,185 @@
+"""Fixtures for all tests: real peers, registries on free ports, the corpus. The machinery is in `harness`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import corpus as corpus_cases
+from harness import peers, registries
+from harness.kit import Kit
+from harness.processes import Server
+
+PEER_FOLDERS = (Path(__file__).parent / "peers", Path(__file__).parent / "e2e")
+PEER_FIXTURES = {
+    "kit_binary": "kit",
+    "crane": "crane",
+    "registry_binary": "registry",
+    "regctl": "regctl",
+    "oras": "oras",
+    "cosign": "cosign",
+    "docker_registry_binary": "docker-registry",
+    "skopeo": "skopeo",
+}
+ENVIRONMENT = ("KITOPS_HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "SOURCE_DATE_EPOCH", "KIT_USER")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies in a folder of peers is a test of peers."""
+    for item in items:
+        if any(folder in item.path.parents for folder in PEER_FOLDERS):
+            item.add_marker(pytest.mark.peer)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Makes the peers ready that the chosen tests ask for, so that no test's time limit counts a build."""
+    if session.config.option.collectonly:
+        return
+    for item in session.items:
+        for fixture in PEER_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            _peer(PEER_FIXTURES[fixture])
+
+
+_FOUND: dict[str, Path | peers.PeerMissingError] = {}
+
+
+def _peer(name: str) -> Path | peers.PeerMissingError:
+    if name not in _FOUND:
+        try:
+            _FOUND[name] = peers.find(name)
+        except peers.PeerMissingError as error:
+            _FOUND[name] = error
+    return _FOUND[name]
+
+
+def require(name: str) -> Path:
+    """The command of a peer. Without it the test is skipped, and under CI it fails."""
+    found = _peer(name)
+    if isinstance(found, Path):
+        return found
+    if os.environ.get("CI"):
+        pytest.fail(str(found), pytrace=False)
+    pytest.skip(str(found))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads this user's home, credentials or proxies."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        # Go keeps its modules and its build cache below the home unless told otherwise.
+        for name, default in (("GOPATH", "go"), ("GOCACHE", ".cache/go-build"), ("KITCAR_CACHE", ".cache/kitcar")):
+            patch.setenv(name, os.environ.get(name) or str(Path.home() / default))
+        for name in (*ENVIRONMENT, *(name for name in os.environ if name.lower().endswith("_proxy"))):
+            patch.delenv(name, raising=False)
+        for name in [name for name in os.environ if name.startswith(("XDG_", "AWS_", "KITCAR_LOG"))]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        yield
+
+
+@pytest.fixture(scope="session")
+def kit_binary() -> Path:
+    """A real kit."""
+    return require("kit")
+
+
+@pytest.fixture(scope="session")
+def crane() -> Path:
+    """go-containerregistry's client."""
+    return require("crane")
+
+
+@pytest.fixture(scope="session")
+def registry_binary() -> Path:
+    """go-containerregistry's registry."""
+    return require("registry")
+
+
+@pytest.fixture(scope="session")
+def regctl() -> Path:
+    """regclient's client."""
+    return require("regctl")
+
+
+@pytest.fixture(scope="session")
+def oras() -> Path:
+    """The client of ORAS."""
+    return require("oras")
+
+
+@pytest.fixture(scope="session")
+def cosign() -> Path:
+    """Sigstore's signer, for expensive tests only."""
+    return require("cosign")
+
+
+@pytest.fixture(scope="session")
+def skopeo() -> Path:
+    """skopeo, of Debian."""
+    return require("skopeo")
+
+
+@pytest.fixture(scope="session")
+def docker_registry_binary() -> Path:
+    """Docker's registry, of Debian."""
+    return require("docker-registry")
+
+
+@pytest.fixture(scope="session")
+def kit_module() -> Path:
+    """The source folder of kit's module, with the test data it carries."""
+    try:
+        return peers.module_folder("kit")
+    except peers.PeerMissingError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def kit(kit_binary: Path, tmp_path: Path) -> Callable[..., Kit]:
+    """Makes runners of a real kit: `kit(home)`, or `kit()` for a home of this test."""
+
+    def runner(home: Path | None = None) -> Kit:
+        return Kit(kit_binary, home or tmp_path / "kit-home")
+
+    return runner
+
+
+@pytest.fixture(scope="session")
+def docker_registry(docker_registry_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Docker's registry; tests keep apart by the names of their repositories."""
+    with registries.docker_registry(docker_registry_binary, tmp_path_factory.mktemp("docker-registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def docker_registry_auth(docker_registry_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Docker's registry that asks for a name and a password."""
+    folder = tmp_path_factory.mktemp("docker-registry-auth")
+    with registries.docker_registry(docker_registry_binary, folder, auth=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def crane_registry(registry_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """go-containerregistry's registry with the referrers API."""
+    with registries.crane_registry(registry_binary, tmp_path_factory.mktemp("crane-registry")) as running:
+        yield running
+
+
+@pytest.fixture(params=corpus_cases.load(), ids=lambda case: case.name)
+def corpus_case(request: pytest.FixtureRequest) -> corpus_cases.Case:
+    """Each ModelKit of the corpus in turn."""
+    case: corpus_cases.Case = request.param
+    return case
+
+
+@pytest.fixture(scope="session")
+def corpus() -> dict[str, corpus_cases.Case]:
+    """All ModelKits of the corpus by name."""
+    return {case.name: case for case in corpus_cases.load()}
