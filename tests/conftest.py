@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from harness import corpus as corpus_cases
 from harness import peers, registries
 from harness.kit import Kit
 from harness.processes import Server
+
+if TYPE_CHECKING:
+    from kitcar.server import RunningRegistry
 
 PEER_FOLDERS = (Path(__file__).parent / "peers", Path(__file__).parent / "e2e")
 PEER_FIXTURES = {
@@ -169,6 +173,15 @@ def docker_registry_auth(docker_registry_binary: Path, tmp_path_factory: pytest.
 def crane_registry(registry_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """go-containerregistry's registry with the referrers API."""
     with registries.crane_registry(registry_binary, tmp_path_factory.mktemp("crane-registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded_registry(tmp_path: Path) -> Iterator[RunningRegistry]:
+    """kitcar's own registry, in a thread of this process, over a folder of this test."""
+    from kitcar.server import RunningRegistry
+
+    with RunningRegistry(tmp_path / "embedded-registry") as running:
         yield running
 
 
