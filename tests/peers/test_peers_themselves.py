@@ -59,3 +59,8 @@ def test_registry_with_passwords_refuses_who_has_none(docker_registry_auth: Serv
     right = b64encode(f"{docker_registry_auth.username}:{docker_registry_auth.password}".encode()).decode()
     assert _status(url) == 401
     assert _status(url, f"Basic {right}") == 200
+
+
+@pytest.mark.expensive
+def test_cosign_answers_with_a_version_of_its_third_series(cosign: Path) -> None:
+    assert _output(cosign, "version", "--json").strip().startswith("{")

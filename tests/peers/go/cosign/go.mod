@@ -1,5 +1,5 @@
 module kitcar.test/cosign
 
-go 1.25.7
+go 1.26.0
 
 require github.com/sigstore/cosign/v3 v3.1.3
