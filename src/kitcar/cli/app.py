@@ -52,13 +52,13 @@ class Family(click.Group):
     ) -> None:
         super().__init__(
             name,
-            params=[_option(flag) for flag in GLOBAL_FLAGS],
+            params=[_option(flag) for flag in (*GLOBAL_FLAGS, HELP)],
             callback=_take_flags,
             help=long,
             short_help=short,
             no_args_is_help=False,
             invoke_without_command=True,
-            context_settings={"help_option_names": ["-h", "--help"]},
+            add_help_option=False,
         )
         self.verbs, self.prefix, self.long, self.short = verbs, prefix, long, short
 
@@ -116,12 +116,15 @@ def application() -> Family:
     )
 
 
-def run(arguments: Sequence[str], around: Surroundings) -> int:
-    """Runs one command line; gives the exit code: 0, 1 for a fault, 130 when interrupted, 141 when nobody reads."""
+def run(arguments: Sequence[str], around: Surroundings, command: Family | None = None) -> int:
+    """Runs one command line of `command`, by default the whole application; gives the exit code.
+
+    It is 0, 1 for a fault, 130 when interrupted and 141 when nobody reads what is printed.
+    """
     session = Session.start(around)
     context: click.Context | None = None
     try:
-        command = application()
+        command = command or application()
         with command.make_context("kitcar", list(arguments), obj=session) as context:
             command.invoke(context)
         around.stdout.flush()
@@ -148,13 +151,14 @@ def _take_flags(ctx: click.Context, /, **given: Any) -> None:
         given["config"] or "", given["log_level"] or "", given["progress"] or "", int(given["verbose"] or 0)
     )
     ctx.obj = ctx.find_root().obj = ctx.ensure_object(Session).with_flags(flags)
-    if ctx.invoked_subcommand is None:
+    if given["help"] or ctx.invoked_subcommand is None:
         ctx.ensure_object(Session).console.write(ctx.get_help() + "\n")
+        ctx.exit()
 
 
 def _option(flag: Any) -> click.Option:
     names = [f"--{flag.name}"] + ([f"-{flag.short}"] if flag.short else [])
-    return click.Option(names, help=flag.help, count=flag.kind is Kind.COUNT)
+    return click.Option(names, help=flag.help, count=flag.kind is Kind.COUNT, is_flag=flag.kind is Kind.SWITCH or None)
 
 
 def _flushed(around: Surroundings, code: int) -> int:
