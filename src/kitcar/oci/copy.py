@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from kitcar.errors import CancelledError, KitcarError
 from kitcar.oci import media
 from kitcar.oci.descriptor import Descriptor
 from kitcar.oci.manifest import successors
+from kitcar.oci.parallel import run_all
 from kitcar.oci.progress import Event, Listener, Step, silent
 from kitcar.oci.storage import BytesContent, Content, Mounter, Reader, ReadTarget, StoredContent, Target
 from kitcar.oci.verify import fetch_all
@@ -49,9 +49,10 @@ def copy(
         TransportError, RegistryError: either side failed.
     """
     manifests, blobs = _survey(source, root)
-    _in_parallel(
+    run_all(
         [lambda stop, blob=blob: _copy_blob(source, target, blob, options, stop) for blob in blobs],  # type: ignore[misc]
         options.concurrency,
+        name="kitcar-copy",
     )
     for descriptor, raw in reversed(manifests):
         _copy_manifest(target, descriptor, raw, options.listener)
@@ -105,31 +106,6 @@ def _copy_manifest(target: Target, descriptor: Descriptor, raw: bytes, tell: Lis
         return
     target.push(descriptor, BytesContent(raw))
     tell(Event(Step.DONE, str(descriptor.digest), size=descriptor.size))
-
-
-def _in_parallel(jobs: list[Callable[[threading.Event], None]], concurrency: int) -> None:
-    """Runs all jobs; the first error stops those that run, drops those that wait, and is raised."""
-    stop = threading.Event()
-
-    def run(job: Callable[[threading.Event], None]) -> None:
-        if stop.is_set():
-            raise CancelledError("a sibling failed")
-        try:
-            job(stop)
-        except BaseException:
-            stop.set()
-            raise
-
-    workers = max(1, min(concurrency, len(jobs)))
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="kitcar-copy") as pool:
-        futures = [pool.submit(run, job) for job in jobs]
-        try:
-            wait(futures)
-        finally:
-            stop.set()
-    errors = [error for future in futures if (error := future.exception())]
-    for error in sorted(errors, key=lambda item: isinstance(item, CancelledError)):
-        raise error
 
 
 class _WatchedContent:
