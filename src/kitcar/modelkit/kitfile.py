@@ -78,8 +78,8 @@ class Dataset:
 
     name: str = ""
     path: str = ""
-    remote_path: str = field(default="", metadata={"key": "remotePath"})
-    remote_hash: str = field(default="", metadata={"key": "remoteHash"})
+    remote_path: str = ""
+    remote_hash: str = ""
     description: str = ""
     license: str = ""
     parameters: Any = None
@@ -142,7 +142,7 @@ class KitEntry:
     def label(self) -> str:
         """The entry as kit's messages name it: `model iris`, `docs layer 0`."""
         if self.kind in {Kind.MODEL, Kind.MODELPART}:
-            return f"{self.kind.value} {self.name}"
+            return f"{self.kind.value} {self.name or self.path}"
         word = "mcpServer" if self.kind is Kind.MCPB else self.kind.value
         return f"{word} layer {self.index}"
 
@@ -151,15 +151,15 @@ class KitEntry:
 class Kitfile:
     """A whole Kitfile; `warnings` are what kit would have said about it while reading."""
 
-    manifest_version: str = field(default=MANIFEST_VERSION, metadata={"key": "manifestVersion"})
+    manifest_version: str = MANIFEST_VERSION
     package: Package = Package()
     model: Model | None = None
     code: tuple[Code, ...] = ()
     datasets: tuple[Dataset, ...] = ()
     docs: tuple[Docs, ...] = ()
     prompts: tuple[Prompt, ...] = ()
-    mcp_servers: tuple[McpServer, ...] = field(default=(), metadata={"key": "mcpServers"})
-    warnings: tuple[str, ...] = field(default=(), compare=False, metadata={"key": ""})
+    mcp_servers: tuple[McpServer, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def parse(cls, text: bytes, where: str = "Kitfile") -> Kitfile:
@@ -185,7 +185,7 @@ class Kitfile:
 
     def to_yaml(self) -> bytes:
         """The YAML form, byte for byte as kit writes it; digests are left out."""
-        from kitcar.modelkit.kitfile_yaml import write
+        from kitcar.modelkit.kitfile_emit import write
 
         return write(self.document(digests=False))
 

@@ -1,0 +1,224 @@
+"""YAML text as a tree of nodes with positions, read as Go's yaml.v3 reads it. The only importer of PyYAML.
+
+PyYAML gives events; what a scalar means, what may be merged and what is a duplicate follows yaml.v3.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kitcar.errors import Fault, InvalidError
+from kitcar.modelkit import scalar
+
+MAX_DEPTH = 100
+MAX_NODES = 100_000
+"""Nodes after aliases are followed: far beyond any Kitfile, and what a document of nested aliases runs into."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node of the document; an alias is the very node it names. `tag` is short (`!!str`) or as written."""
+
+    kind: Literal["scalar", "sequence", "mapping"]
+    tag: str
+    line: int
+    column: int
+    text: str = ""
+    items: list[Node] = field(default_factory=list)
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether this is YAML's null."""
+        return self.kind == "scalar" and self.tag == scalar.NULL
+
+    @property
+    def is_merge(self) -> bool:
+        """Whether this key is the merge key `<<`."""
+        return self.kind == "scalar" and self.tag == scalar.MERGE and self.text == "<<"
+
+    def show(self) -> str:
+        """The node as messages show it."""
+        if self.kind != "scalar":
+            return {"sequence": "!!seq", "mapping": "!!map"}[self.kind]
+        return f"{self.tag} `{self.text if len(self.text) <= 10 else self.text[:7] + '...'}`"
+
+
+def read(text: bytes) -> Node | None:
+    """The first document as a tree; None where there is no document at all.
+
+    Raises:
+        InvalidError: the text is not YAML, has more than one document, or an alias is wrong; `faults` says where.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return _Composer(iter(yaml.parse(text, Loader=loader))).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _fault(error.problem or error.context or str(error), mark) from error
+    except yaml.reader.ReaderError as error:
+        raise _fault(f"{error.reason} at position {error.position}", None) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _fault("the text cannot be read", None) from error
+
+
+def value_of(node: Node, report: Any) -> Any:
+    """The node as a plain value that JSON can hold: texts, numbers, booleans, None, lists and mappings with text keys.
+
+    `report` is called with a node and a message for all that JSON cannot hold.
+    """
+    if node.kind == "sequence":
+        return [value_of(item, report) for item in node.items]
+    if node.kind == "mapping":
+        return _mapping(node, report)
+    value = scalar_of(node, report)
+    if isinstance(value, float) and not math.isfinite(value):
+        report(node, f"{node.text} cannot be stored: JSON has no such number")
+    return value
+
+
+def scalar_of(node: Node, report: Any) -> Any:
+    """What a scalar stands for, by its tag."""
+    if node.tag == scalar.BINARY:
+        try:
+            return base64.b64decode(node.text.replace("\n", "").replace("\r", ""), validate=True).decode(
+                "utf-8", "replace"
+            )
+        except (binascii.Error, ValueError):
+            report(node, "!!binary value contains invalid base64 data")
+            return ""
+    if node.tag == scalar.STR or node.tag not in scalar.RESOLVABLE:
+        return node.text
+    tag, value = scalar.resolve(node.text)
+    if tag == scalar.INT and node.tag == scalar.FLOAT:
+        return float(value)
+    if tag != node.tag:
+        report(node, f"cannot decode {tag} `{node.text}` as a {node.tag}")
+    return value
+
+
+def merged(node: Node, report: Any) -> Iterator[tuple[Node, Node]]:
+    """The pairs of a mapping with those that `<<` brings in: own keys win, earlier merges win over later."""
+    own = [pair for pair in node.pairs if not pair[0].is_merge]
+    yield from own
+    taken = {key.text for key, _ in own}
+    for key, value in node.pairs:
+        if not key.is_merge:
+            continue
+        sources = value.items if value.kind == "sequence" else [value]
+        for source in sources:
+            if source.kind != "mapping":
+                report(source, "map merge requires map or sequence of maps as the value")
+                continue
+            for pair in merged(source, report):
+                if pair[0].text not in taken:
+                    taken.add(pair[0].text)
+                    yield pair
+
+
+def duplicates(node: Node) -> Iterator[tuple[Node, Node]]:
+    """Keys written twice in one mapping: the later and the first."""
+    first: dict[tuple[str, str], Node] = {}
+    for key, _ in node.pairs:
+        earlier = first.setdefault((key.kind, key.text), key)
+        if earlier is not key:
+            yield key, earlier
+
+
+def _mapping(node: Node, report: Any) -> dict[str, Any]:
+    for key, earlier in duplicates(node):
+        report(key, f'mapping key "{key.text}" already defined at line {earlier.line}')
+    result: dict[str, Any] = {}
+    for key, value in merged(node, report):
+        if key.kind != "scalar" or key.tag != scalar.STR:
+            report(key, f"the key {key.show()} is not a text; JSON has no other keys")
+        result[key.text] = value_of(value, report)
+    return result
+
+
+def _fault(problem: str, mark: Any) -> InvalidError:
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    fault = Fault(problem, line, column)
+    return InvalidError(f"yaml: line {line}: {problem}" if line else f"yaml: {problem}", faults=(fault,))
+
+
+class _Composer:
+    """Builds the tree out of PyYAML's events, with its own limits on depth and on what aliases add up to."""
+
+    def __init__(self, events: Iterator[Any]) -> None:
+        self._events = events
+        self._anchors: dict[str, Node | None] = {}
+        self._weights: dict[int, tuple[int, int]] = {}
+
+    def document(self) -> Node | None:
+        next(self._events)
+        event = next(self._events)
+        if type(event).__name__ == "StreamEndEvent":
+            return None
+        node = self._node(next(self._events), 0)
+        next(self._events)
+        event = next(self._events)
+        if type(event).__name__ != "StreamEndEvent":
+            raise _fault("there is more than one document in the file", event.start_mark)
+        return node
+
+    def _node(self, event: Any, depth: int) -> Node:
+        name = type(event).__name__
+        if name == "AliasEvent":
+            return self._alias(event)
+        if depth > MAX_DEPTH:
+            raise _fault(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+        mark = event.start_mark
+        if name == "ScalarEvent":
+            node = Node("scalar", _scalar_tag(event), mark.line + 1, mark.column + 1, event.value)
+            size, height = 1, 1
+        else:
+            kind: Literal["sequence", "mapping"] = "sequence" if name == "SequenceStartEvent" else "mapping"
+            node = Node(kind, f"!!{kind[:3]}", mark.line + 1, mark.column + 1)
+            if event.anchor:
+                self._anchors[event.anchor] = None
+            size, height = self._fill(node, depth)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        self._weights[id(node)] = size, height
+        if size > MAX_NODES or height > MAX_DEPTH:
+            raise _fault("document contains excessive aliasing", mark)
+        return node
+
+    def _fill(self, node: Node, depth: int) -> tuple[int, int]:
+        """Reads what is in a collection; gives the number of nodes in it and how deep they are nested."""
+        size = height = 1
+        children: list[Node] = []
+        while not type(event := next(self._events)).__name__.endswith("EndEvent"):
+            child = self._node(event, depth + 1)
+            children.append(child)
+            more, deep = self._weights[id(child)]
+            size, height = size + more, max(height, deep + 1)
+        if node.kind == "sequence":
+            node.items = children
+        else:
+            node.pairs = list(zip(children[::2], children[1::2], strict=True))
+        return size, height
+
+    def _alias(self, event: Any) -> Node:
+        if event.anchor not in self._anchors:
+            raise _fault(f"unknown anchor '{event.anchor}' referenced", event.start_mark)
+        node = self._anchors[event.anchor]
+        if node is None:
+            raise _fault(f"anchor '{event.anchor}' value contains itself", event.start_mark)
+        return node
+
+
+def _scalar_tag(event: Any) -> str:
+    if event.tag and event.tag != "!":
+        return str(event.tag).replace("tag:yaml.org,2002:", "!!", 1)
+    if event.style:
+        return scalar.STR
+    return scalar.MERGE if event.value == "<<" else scalar.resolve(event.value)[0]
