@@ -1,0 +1,80 @@
+"""A program of its own process group: its output, its end, and the end of all that it started."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kitcar.errors import NotFoundError
+from kitcar.kserve.process import Process
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+PARENT_OF_A_STUBBORN_CHILD = """
+import pathlib, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", stubborn])
+pathlib.Path("pid.new").write_text(str(child.pid))
+pathlib.Path("pid.new").rename("pid")
+time.sleep(600)
+"""
+
+
+def python(code: str, folder: Path, grace: float = 5.0) -> Process:
+    command = [sys.executable, "-c", code]
+    return Process(command, environ=ENVIRON, directory=folder, output=folder / "log", grace=grace)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_process_that_ends_gives_its_exit_code_and_its_last_words(tmp_path: Path) -> None:
+    with python("import sys; print('hello'); print('world', file=sys.stderr); sys.exit(75)", tmp_path) as process:
+        assert process.wait() == 75
+        assert set(process.tail.split()) == {"hello", "world"}
+        assert not process.running
+        assert process.stop() == 75
+
+
+def test_process_killed_by_a_signal_gives_128_and_its_number(tmp_path: Path) -> None:
+    with python("import os; os.kill(os.getpid(), 9)", tmp_path) as process:
+        assert process.wait() == 137
+
+
+def test_process_that_outlasts_the_wait_gives_none_and_is_stopped(tmp_path: Path) -> None:
+    with python("import time; time.sleep(600)", tmp_path) as process:
+        assert process.wait(0.05) is None
+        assert process.running
+    assert not process.running
+
+
+def test_process_stop_ends_grandchildren_that_ignore_it(tmp_path: Path) -> None:
+    process = python(PARENT_OF_A_STUBBORN_CHILD, tmp_path, grace=0.2)
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.01)
+    child = int((tmp_path / "pid").read_text())
+    assert alive(child)
+    assert process.stop() == 137
+    while alive(child):
+        time.sleep(0.01)
+
+
+def test_process_has_only_the_environment_it_was_given_and_no_input(tmp_path: Path) -> None:
+    with python("import os, sys; print(sorted(os.environ), repr(sys.stdin.read()))", tmp_path) as process:
+        process.wait()
+        assert "'HOME'" not in process.tail
+        assert process.tail.endswith("''")
+
+
+def test_process_unknown_program_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no program 'no-such-program'"):
+        Process(["no-such-program"], environ=ENVIRON, directory=tmp_path, output=tmp_path / "log")
