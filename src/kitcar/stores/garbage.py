@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main_listing(store: LayoutStore) -> Listing:
-    """`index.json`, which lists the manifests of all repositories; made anew from theirs where it is damaged.
+    """`index.json`, which lists the manifests of all repositories; made anew from theirs if it is damaged.
 
     Raises:
         InvalidError: it is damaged, and so is the index of a repository.
@@ -26,7 +26,9 @@ def main_listing(store: LayoutStore) -> Listing:
         return read_listing(store.root / "index.json") or NEW_INDEX
     except InvalidError:
         entries = [entry for listing in store.listings().values() for entry in listing.entries]
-        return NEW_INDEX.adding(*entries)
+        made = NEW_INDEX.adding(*entries)
+        store.write(store.root / "index.json", made.encode())
+        return made
 
 
 def collect(store: LayoutStore, removed: Descriptor) -> None:
