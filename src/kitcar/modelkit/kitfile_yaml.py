@@ -9,6 +9,7 @@ import base64
 import binascii
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,11 +56,31 @@ def read(text: bytes) -> Node | None:
     Raises:
         InvalidError: the text is not YAML, has more than one document, or an alias is wrong; `faults` says where.
     """
+    with _mapped() as yaml:
+        return _Composer(iter(yaml.parse(text, Loader=_loader(yaml)))).document()
+
+
+def read_all(text: bytes) -> tuple[Node, ...]:
+    """Every document as a tree, each with its own anchors.
+
+    Raises:
+        InvalidError: the text is not YAML, or an alias is wrong; `faults` says where.
+    """
+    with _mapped() as yaml:
+        return tuple(_Composer(iter(yaml.parse(text, Loader=_loader(yaml)))).documents())
+
+
+@contextmanager
+def _mapped() -> Iterator[Any]:
+    """PyYAML itself, its errors turned into ours.
+
+    Raises:
+        InvalidError: the text cannot be read.
+    """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return _Composer(iter(yaml.parse(text, Loader=loader))).document()
+        yield yaml
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _fault(error.problem or error.context or str(error), mark) from error
@@ -67,6 +88,10 @@ def read(text: bytes) -> Node | None:
         raise _fault(f"{error.reason} at position {error.position}", None) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise _fault("the text cannot be read", None) from error
+
+
+def _loader(yaml: Any) -> Any:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def value_of(node: Node, report: Any) -> Any:
@@ -168,6 +193,13 @@ class _Composer:
         if type(event).__name__ != "StreamEndEvent":
             raise _fault("there is more than one document in the file", event.start_mark)
         return node
+
+    def documents(self) -> Iterator[Node]:
+        next(self._events)
+        while type(next(self._events)).__name__ != "StreamEndEvent":
+            self._anchors.clear()
+            yield self._node(next(self._events), 0)
+            next(self._events)
 
     def _node(self, event: Any, depth: int) -> Node:
         name = type(event).__name__

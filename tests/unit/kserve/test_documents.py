@@ -72,7 +72,23 @@ def test_read_documents_what_cannot_be_meant_is_invalid_with_a_place(text: bytes
         read_documents(text, "f")
 
 
-def test_read_documents_nested_aliases_share_their_values() -> None:
+def test_read_documents_nested_aliases_are_refused_before_they_grow() -> None:
     lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
-    (document,) = read_documents("\n".join(lines).encode(), "f")
-    assert document.value["a59"][0] is document.value["a59"][1]
+    with pytest.raises(InvalidError, match="excessive aliasing"):
+        read_documents("\n".join(lines).encode(), "f")
+
+
+def test_read_documents_anchors_end_with_their_document() -> None:
+    with pytest.raises(InvalidError, match="unknown anchor 'x'"):
+        read_documents(b"a: &x 1\n---\nb: *x\n", "f")
+
+
+def test_read_documents_too_large_is_refused_unread() -> None:
+    with pytest.raises(InvalidError, match="at most"):
+        read_documents(b" " * (8 * 1024 * 1024 + 1), "f")
+
+
+def test_read_documents_all_faults_are_told_together() -> None:
+    with pytest.raises(InvalidError) as caught:
+        read_documents(b"a: 1\na: 2\n? [x]\n: 3\n", "f")
+    assert [fault.line for fault in caught.value.faults] == [2, 3]
