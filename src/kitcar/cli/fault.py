@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from kitcar.cli.output import Console, Level
-from kitcar.errors import InvalidError, KitcarError
+from kitcar.errors import IntegrityError, InvalidError, KitcarError, RegistryError
 
 _NEAR = 2
 
@@ -19,14 +19,32 @@ def failing(what: str) -> Iterator[None]:
     """Puts `what` before the message of an error that leaves the block.
 
     Raises:
-        KitcarError: with the longer message; its hint and faults are kept.
+        KitcarError: of the same class with the longer message.
     """
     try:
         yield
-    except InvalidError as error:
-        raise InvalidError(f"{what}: {error.message}", faults=error.faults, hint=error.hint) from error
     except KitcarError as error:
-        raise KitcarError(f"{what}: {error.message}", hint=error.hint, transient=error.transient) from error
+        raise _prefixed(error, f"{what}: {error.message}") from error
+
+
+def _prefixed(error: KitcarError, message: str) -> KitcarError:
+    match error:
+        case InvalidError():
+            return InvalidError(message, faults=error.faults, hint=error.hint)
+        case IntegrityError():
+            return IntegrityError(
+                message, expected=error.expected, actual=error.actual, hint=error.hint, transient=error.transient
+            )
+        case RegistryError():
+            return type(error)(
+                message,
+                status=error.status,
+                code=error.code,
+                hint=error.hint,
+                transient=error.transient,
+                retry_after=error.retry_after,
+            )
+    return type(error)(message, hint=error.hint, transient=error.transient)
 
 
 def report(console: Console, error: BaseException) -> None:

@@ -113,11 +113,11 @@ class Verb(click.Command):
         return f"\nUsage:\n  {line}{examples}\n\nFlags:\n{flags}\n\nGlobal Flags:\n{shared}"
 
 
-def verb(name: str, usage: Usage, *, flags: Sequence[Flag] = (), takes: Arity | None = None) -> Callable[[Body], Verb]:
+def verb(name: str, usage: Usage, *, flags: Sequence[Flag] = (), takes: Arity) -> Callable[[Body], Verb]:
     """Makes a function of a session and a call into a command."""
 
     def wrap(body: Body) -> Verb:
-        return Verb(name, body, usage, flags, takes or exactly(0))
+        return Verb(name, body, usage, flags, takes)
 
     return wrap
 
