@@ -15,6 +15,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(CURDIR)/$(VENV)/bin
 PYTHON := $(BIN)/python
+# Arguments of the benchmarks, such as `--size 256 --only pack,pull`.
+BENCH ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(PYTHON) -m pytest -n $(JOBS)
 QUICK := tests/unit tests/conformance tests/faults
@@ -52,7 +54,7 @@ check: $(READY) ## Format, lint, types, layers, the project's own spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --strict tests/harness
+	$(BIN)/mypy --strict tests/harness tests/bench
 	$(BIN)/lint-imports
 	$(PYTHON) -m pytest -q tests/conformance/test_project.py
 
@@ -91,7 +93,7 @@ demo: $(READY) ## Train, pack, push, deliver, predict: the whole road on this ma
 	PATH="$(BIN):$$environment/bin:$$PATH" $(PYTHON) examples/iris/demo.py --python "$$environment/bin/python"
 
 bench: $(READY) peers ## Measure against kit, oras, crane, cp and SHA-256; rewrites the tables in docs/performance.md
-	$(PYTHON) -m bench
+	$(PYTHON) -m bench $(BENCH)
 
 docs: $(READY) ## Check the documentation: links resolve, examples run
 	$(PYTHON) -m pytest -q tests/conformance/test_docs.py
