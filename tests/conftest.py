@@ -24,6 +24,7 @@ PEER_FIXTURES = {
     "registry_binary": "registry",
     "regctl": "regctl",
     "oras": "oras",
+    "formats": "formats",
     "cosign": "cosign",
     "docker_registry_binary": "docker-registry",
     "skopeo": "skopeo",
@@ -113,6 +114,12 @@ def regctl() -> Path:
 def oras() -> Path:
     """The client of ORAS."""
     return require("oras")
+
+
+@pytest.fixture(scope="session")
+def formats() -> Path:
+    """What Go's tar writer and moby's pattern matcher say."""
+    return require("formats")
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ GO_PEERS = (
     GoPeer("registry", "go-containerregistry", "."),
     GoPeer("regctl", "regctl", "github.com/regclient/regclient/cmd/regctl"),
     GoPeer("oras", "oras", "oras.land/oras/cmd/oras"),
+    GoPeer("formats", "formats", "."),
     GoPeer("cosign", "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", expensive=True),
 )
 DEBIAN_PEERS = (DebianPeer("docker-registry", "docker-registry"), DebianPeer("skopeo", "skopeo"))
