@@ -19,10 +19,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "core
 LEFT_OPEN = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b|NotImplemented" r"Error")
 
 # Libraries that more than one module may import: a stated exception each.
-SHARED_DOORS = {
-    "click": "each verb of the command line declares its own options with it",
-    "yaml": "a Kitfile needs positions and Go's form of YAML, a Kubernetes document neither; the two packages stay apart",
-}
+SHARED_DOORS = {"click": "each verb of the command line declares its own options with it"}
 
 
 def _contract() -> list[str]:
