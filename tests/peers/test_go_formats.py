@@ -49,11 +49,14 @@ PATTERNS = (
     "\x0bvertical*\x0b\n\x1cfile*\n\xa0nbsp\xa0\n",
     "crlf*\r\nsecond\r\n",
 )
-PATHS = (
-    "a a/b b dir dir/keep dir/keep/x dir1/testfile.txt dir1/other x.log sub/x.log rooted rooted/x README.md sub/README.md c d "
-    "d/e d/e/f ee xe xa xd 1y ay 1z az \\d a^b ^a a(b) a(b)c {a,b} $xy +y [a*]b ab *b /x ]x ][ a/x/b axb f g .kitignore Kitfile "
-    "sub/Kitfile kitfile/x a- - _a a_a é aé abé vertical1 file1 nbsp crlf1 second x.bom x/c/y c/y a\tb testé x ax xx *"
-).split(" ")
+PATHS = tuple(
+    r"""
+    a a/b b dir dir/keep dir/keep/x dir1/testfile.txt dir1/other x.log sub/x.log rooted rooted/x README.md
+    sub/README.md c d d/e d/e/f ee xe xa xd 1y ay 1z az \d a^b ^a a(b) a(b)c {a,b} $xy +y [a*]b ab *b /x ]x ][
+    a/x/b axb f g .kitignore Kitfile sub/Kitfile kitfile/x a- - _a a_a é aé abé vertical1 file1 nbsp crlf1 second
+    x.bom x/c/y c/y testé x ax xx *
+""".split()
+)
 
 
 def ask(formats: Path, questions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
