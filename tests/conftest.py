@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import corpus as corpus_cases
-from harness import peers, registries
+from harness import environments, peers, registries
 from harness.kit import Kit
 from harness.processes import Server
 
@@ -29,6 +29,7 @@ PEER_FIXTURES = {
     "docker_registry_binary": "docker-registry",
     "skopeo": "skopeo",
 }
+DEMO_REQUIREMENTS = Path(__file__).parents[1] / "requirements" / "demo.txt"
 ENVIRONMENT = ("KITOPS_HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "SOURCE_DATE_EPOCH", "KIT_USER")
 
 
@@ -46,6 +47,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         for fixture in PEER_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             _peer(PEER_FIXTURES[fixture])
+        if "mlserver_environment" in getattr(item, "fixturenames", ()):
+            environments.environment(DEMO_REQUIREMENTS)
 
 
 _FOUND: dict[str, Path | peers.PeerMissingError] = {}
@@ -138,6 +141,12 @@ def skopeo() -> Path:
 def docker_registry_binary() -> Path:
     """Docker's registry, of Debian."""
     return require("docker-registry")
+
+
+@pytest.fixture(scope="session")
+def mlserver_environment() -> Path:
+    """The folder of a virtual environment with MLServer and scikit-learn."""
+    return environments.environment(DEMO_REQUIREMENTS)
 
 
 @pytest.fixture(scope="session")
