@@ -50,7 +50,7 @@ class Network:
         settings = session.settings
         return cls(
             connection=_connection(session, call),
-            credentials=CredentialChain.from_environment(settings.environ, settings.credentials),
+            credentials=CredentialChain.from_environment(settings.environ, settings.root),
             concurrency=concurrency,
         )
 
