@@ -19,8 +19,8 @@ PYTHON := $(BIN)/python
 BENCH ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(PYTHON) -m pytest -n $(JOBS)
-QUICK := tests/unit tests/conformance tests/faults
-PEERS := tests/peers tests/e2e
+QUICK := $(wildcard tests/unit tests/conformance tests/faults)
+PEERS := $(wildcard tests/peers tests/e2e)
 
 # The first interpreter that runs (a pyenv shim may not) and is new enough.
 FIND_PYTHON = for candidate in $(KITCAR_PYTHON) python3 python3.13 python3.12 python3.11; do \
