@@ -94,11 +94,4 @@ def _credential(session: Session, call: Call) -> Credential:
         raise InvalidError(
             "attempting to read input from non-terminal", hint="pipe the password to --password-stdin, and name -u"
         )
-    return Credential(username or _asked(session, "Username: "), getpass.getpass("Password: "))
-
-
-def _asked(session: Session, prompt: str) -> str:
-    with session.console.lock:
-        session.console.err.write(prompt)
-        session.console.err.flush()
-    return session.stdin.readline().decode("utf-8", "surrogateescape").strip()
+    return Credential(username or session.ask("Username: "), getpass.getpass("Password: "))

@@ -87,6 +87,13 @@ class Session:
             flags=flags,
         )
 
+    def ask(self, prompt: str) -> str:
+        """The line that somebody types behind `prompt`, without blanks around it."""
+        with self.console.lock:
+            self.console.err.write(prompt)
+            self.console.err.flush()
+        return self.stdin.readline().decode("utf-8", "surrogateescape").strip()
+
     def _progress(self, flags: GlobalFlags) -> str:
         terminal = self.console.err.isatty()
         if flags.verbose > len(("debug", "trace")):
