@@ -21,7 +21,9 @@ def table(scenario: Scenario, results: Sequence[Result]) -> str:
     """The table of one scenario."""
     by_tool = {result.tool: result for result in results if result.samples}
     floor, peer = by_tool.get(scenario.floor), by_tool.get(scenario.peer)
-    head = ["", "wall s", "fastest", *(["MiB/s"] if scenario.size else []), "CPU s", "memory MiB"]
+    # A command that ends in milliseconds is gone before its memory can be looked at.
+    head = ["", "wall s", "fastest", *(["MiB/s"] if scenario.size else []), "CPU s"]
+    head += ["memory MiB"] if scenario.size else []
     head += [f"x {scenario.floor}"] if scenario.floor else []
     head += [f"x {scenario.peer}"] if scenario.peer else []
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
@@ -31,7 +33,7 @@ def table(scenario: Scenario, results: Sequence[Result]) -> str:
             continue
         cells = [result.tool, f"{result.wall:.3f}", f"{result.fastest:.3f}"]
         cells += [f"{scenario.size / _MIB / result.wall:.0f}"] if scenario.size else []
-        cells += [f"{result.cpu:.2f}", f"{result.memory:.0f}"]
+        cells += [f"{result.cpu:.2f}", *([f"{result.memory:.0f}"] if scenario.size else [])]
         cells += [_ratio(result, floor)] if scenario.floor else []
         cells += [_ratio(result, peer)] if scenario.peer else []
         rows.append(cells)
