@@ -55,7 +55,7 @@ PATHS = tuple(
     sub/README.md c d d/e d/e/f ee xe xa xd 1y ay 1z az \d a^b ^a a(b) a(b)c {a,b} $xy +y [a*]b ab *b /x ]x ][
     a/x/b axb f g .kitignore Kitfile sub/Kitfile kitfile/x a- - _a a_a é aé abé vertical1 file1 nbsp crlf1 second
     x.bom x/c/y c/y testé x ax xx *
-""".split()
+""".split()  # noqa: SIM905
 )
 
 

@@ -172,6 +172,13 @@ def walk(tree: Tree, top: Entry) -> Iterator[Entry]:
             waiting.extend(reversed(tree.children(entry)))
 
 
+def unreadable(what: str, error: OSError) -> KitcarError:
+    """What to raise in place of the operating system's error about a file that is read."""
+    if isinstance(error, FileNotFoundError):
+        return NotFoundError(f"path {what} does not exist")
+    return KitcarError(f"cannot read {what}: {(error.strerror or str(error)).lower()}")
+
+
 @contextmanager
 def reading(what: str) -> Iterator[None]:
     """Maps the operating system's errors about files that are read.
@@ -182,10 +189,8 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise NotFoundError(f"path {what} does not exist") from error
     except OSError as error:
-        raise KitcarError(f"cannot read {what}: {(error.strerror or str(error)).lower()}") from error
+        raise unreadable(what, error) from error
 
 
 def _from_stat(path: str, found: os.stat_result) -> Entry:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kitcar.errors import IntegrityError
-from kitcar.files.tree import Entry, Kind, reading
+from kitcar.files.tree import Entry, Kind, unreadable
 from kitcar.modelkit import tarwriter
 from kitcar.modelkit.compression import Compressor, Method, compressor
 from kitcar.modelkit.plan import LayerPlan
@@ -81,19 +81,23 @@ class LayerReader:
         return False
 
     def _open(self, entry: Entry, skip: int) -> None:
-        with reading(entry.path):
+        try:
             self._file = os.open(f"{self._plan.root}/{entry.path}", _OPEN)
             if skip:
                 os.lseek(self._file, skip, os.SEEK_SET)
+        except OSError as error:
+            raise unreadable(entry.path, error) from error
         self._entry, self._left = entry, entry.size - skip
 
     def _read(self, entry: Entry, buffer: memoryview) -> int:
-        with reading(entry.path):
+        try:
             count = os.readv(self._file, [buffer[: self._left]])
             self._left -= count
             if self._left and count:
                 return count
             found = os.fstat(self._file)
+        except OSError as error:
+            raise unreadable(entry.path, error) from error
         self.close()
         if self._left or found.st_size != entry.size or found.st_mtime_ns != entry.changed:
             raise IntegrityError(

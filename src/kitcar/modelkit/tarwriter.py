@@ -15,8 +15,11 @@ _OCTAL_LIMIT = 8**11  # 8 GiB: what eleven octal digits can no longer say
 _OWNER = b"0001750\0" + b"0000000\0"  # user 1000, group 0
 _TAIL = bytes(100) + b"ustar\x0000" + bytes(64)  # link name; magic and version; user and group name
 _DEVICE = b"0000000\0" * 2
-_CHECKSUM_BLANK = b" " * 8
+_BLANK_SUM = 8 * ord(" ")  # the checksum counts its own field as blanks
 _FILE, _DIRECTORY, _EXTENDED = b"0", b"5", b"x"
+_USUAL_TAILS = {
+    kind: (tail, sum(tail)) for kind in (_FILE, _DIRECTORY) for tail in (kind + _TAIL + _DEVICE + bytes(_PREFIX + 12),)
+}
 
 
 def header(name: bytes, *, mode: int, size: int = 0, directory: bool = False) -> bytes:
@@ -52,13 +55,14 @@ def padding(size: int) -> int:
 
 def _block(name: bytes, mode: int, size: int, kind: bytes, *, prefix: bytes = b"") -> bytes:
     head = b"%b%07o\0%b%011o\x00%b" % (name.ljust(_NAME, b"\0"), mode, _OWNER, size, b"00000000000\0")
+    if not prefix:
+        return _checked(head, *_USUAL_TAILS[kind])
     tail = kind + _TAIL + _DEVICE + prefix.ljust(_PREFIX, b"\0") + bytes(12)
-    return _checked(head, tail)
+    return _checked(head, tail, sum(tail))
 
 
-def _checked(head: bytes, tail: bytes) -> bytes:
-    checksum = sum(head) + sum(_CHECKSUM_BLANK) + sum(tail)
-    return b"%b%06o\0 %b" % (head, checksum, tail)
+def _checked(head: bytes, tail: bytes, tail_sum: int) -> bytes:
+    return b"%b%06o\0 %b" % (head, sum(head) + _BLANK_SUM + tail_sum, tail)
 
 
 def _extension(name: bytes, records: bytes) -> bytes:
@@ -68,7 +72,7 @@ def _extension(name: bytes, records: bytes) -> bytes:
     zero = b"0000000\0"
     head = title.ljust(_NAME, b"\0") + zero * 3 + b"%011o\x00" % len(records) + b"00000000000\0"
     tail = _EXTENDED + _TAIL + bytes(16) + bytes(_PREFIX) + bytes(12)
-    return _checked(head, tail) + records + bytes(padding(len(records)))
+    return _checked(head, tail, sum(tail)) + records + bytes(padding(len(records)))
 
 
 def _record(key: bytes, value: bytes) -> bytes:
