@@ -29,8 +29,10 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's environment without what would change what the tools do."""
-        kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        """This process's environment without what would change what the tools do; Python keeps what it compiled."""
+        without = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+        kept = {name: value for name, value in os.environ.items() if name not in without}
+        kept = {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
         return {**kept, "PATH": f"{Path(self.tools['kit']).parent}{os.pathsep}{os.environ['PATH']}"}
 
     def fresh(self, name: str) -> Path:
