@@ -1,1 +1,1 @@
-"""Content in a registry: protocol, challenge and upload as pure functions; transport, credentials, repository."""
+"""Content in a registry, over the distribution specification's HTTP API."""
