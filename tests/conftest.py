@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness import corpus as corpus_cases
 from harness import environments, peers, registries
@@ -16,6 +17,10 @@ from harness.processes import Server
 
 if TYPE_CHECKING:
     from kitcar.server import RunningRegistry
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("kitcar", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("kitcar")
 
 PEER_FOLDERS = (Path(__file__).parent / "peers", Path(__file__).parent / "e2e")
 PEER_FIXTURES = {
