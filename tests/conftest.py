@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from kitcar.server import RunningRegistry
 
 # How long an example takes says more about the machine than about the code.
-settings.register_profile("kitcar", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "kitcar",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
 settings.load_profile("kitcar")
 
 PEER_FOLDERS = (Path(__file__).parent / "peers", Path(__file__).parent / "e2e")
