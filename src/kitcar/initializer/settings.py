@@ -1,0 +1,118 @@
+"""What a storage initializer is asked for: arguments and environment, read once into frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from kitcar.errors import InvalidError
+from kitcar.initializer.flags import UnpackFlags
+from kitcar.initializer.login import LoginSettings
+
+LOG_FORMATS = ("text", "json")
+TERMINATION_LOG = "/dev/termination-log"
+USAGE = "Usage: entrypoint.sh <src-uri> <dest-path>"
+"""The line scripts look for; it is the one the KitOps container prints."""
+MORE_USAGE = "       kitcar initializer [--log-format text|json] SRC DEST [SRC DEST ...]"
+
+_SCHEME = "kit://"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One model to fetch: its reference without `kit://`, and the directory, both as they were given."""
+
+    reference: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """How the initializer speaks: the form of its lines, and the file of the pod's termination message."""
+
+    format: str = "text"
+    termination_log: Path = Path(TERMINATION_LOG)
+
+    @classmethod
+    def read(cls, words: Sequence[str], environ: Mapping[str, str]) -> tuple[Logging, tuple[str, ...]]:
+        """The options at the head of `words` (else `KITCAR_LOG_FORMAT`, `KITCAR_TERMINATION_LOG`), and the words behind.
+
+        Raises:
+            InvalidError: an option is unknown, lacks its value or has a wrong one.
+        """
+        given = {"--log-format": environ.get("KITCAR_LOG_FORMAT") or "text"}
+        given["--termination-log"] = environ.get("KITCAR_TERMINATION_LOG") or TERMINATION_LOG
+        rest = list(words)
+        while rest and rest[0].startswith("--"):
+            name, equals, value = rest.pop(0).partition("=")
+            if name not in given:
+                raise InvalidError(f"unknown flag: {name}", hint=f"known: {', '.join(sorted(given))}")
+            if not equals:
+                if not rest:
+                    raise InvalidError(f"flag needs an argument: {name}")
+                value = rest.pop(0)
+            given[name] = value
+        if given["--log-format"] not in LOG_FORMATS:
+            raise InvalidError(f"unknown log format {given['--log-format']!r}", hint="text and json are known")
+        return cls(given["--log-format"], Path(given["--termination-log"])), tuple(rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a run needs to know. `environ` is for the doors that read variables of their own (proxies, AWS, Google)."""
+
+    jobs: tuple[Job, ...]
+    flags: UnpackFlags
+    login: LoginSettings
+    flags_text: str = ""
+    kit_home: Path | None = None
+    client_cert: str = ""
+    client_key: str = ""
+    environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    @classmethod
+    def read(cls, words: Sequence[str], environ: Mapping[str, str]) -> Settings:
+        """Reads the pairs of source and destination, and the container's variables.
+
+        Raises:
+            InvalidError: the words are not pairs, or `KIT_UNPACK_FLAGS` is malformed.
+        """
+        text = environ.get("KIT_UNPACK_FLAGS", "")
+        flags = UnpackFlags.parse(text)
+        pairs = zip(words[::2], words[1::2], strict=True)
+        jobs = tuple(Job(source.removeprefix(_SCHEME), destination) for source, destination in pairs)
+        if flags.dir and len(jobs) > 1:
+            raise InvalidError("KIT_UNPACK_FLAGS: --dir cannot be used with several models", hint="leave --dir out")
+        return cls(
+            jobs=jobs,
+            flags=flags,
+            flags_text=text,
+            login=LoginSettings(
+                user=environ.get("KIT_USER", ""),
+                password=environ.get("KIT_PASSWORD", ""),
+                role_arn=environ.get("AWS_ROLE_ARN", ""),
+                ecr_region=environ.get("AWS_ECR_REGION", ""),
+                workload_identity=environ.get("GCP_WIF") == "true",
+                gar_location=environ.get("GCP_GAR_LOCATION", ""),
+            ),
+            kit_home=kit_home(environ, flags.config),
+            client_cert=environ.get("KITOPS_CLIENT_CERT", "") or flags.cert,
+            client_key=environ.get("KITOPS_CLIENT_KEY", "") or flags.key,
+            environ=MappingProxyType(dict(environ)),
+        )
+
+
+def is_pairs(words: Sequence[str]) -> bool:
+    """Whether `words` are sources and destinations, at least one of each."""
+    return len(words) >= 2 and len(words) % 2 == 0
+
+
+def kit_home(environ: Mapping[str, str], config: str = "") -> Path | None:
+    """kit's own directory, where `login` keeps credentials; None where nothing says where it is."""
+    if named := config or environ.get("KITOPS_HOME"):
+        return Path(named)
+    if data := environ.get("XDG_DATA_HOME"):
+        return Path(data, "kitops")
+    return Path(environ["HOME"], ".local", "share", "kitops") if environ.get("HOME") else None
