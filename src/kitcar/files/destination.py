@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -22,9 +23,9 @@ from typing import Self
 
 from kitcar.errors import KitcarError
 from kitcar.files import space
-from kitcar.files.directories import link_error
+from kitcar.files.directories import Directories, link_error
 from kitcar.files.draft import Draft, Terms
-from kitcar.files.paths import RESERVED, shown
+from kitcar.files.paths import RESERVED, parent, shown
 
 _LOCK = "lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -80,6 +81,9 @@ class Destination:
     ) -> None:
         """Removes the staging directory if nothing unfinished is in it, and gives the lock up."""
         with contextlib.suppress(OSError):
+            for name in self._left():
+                if not space.used(name, self._stage):
+                    self._remove(name)
             if not self._left():
                 os.unlink(_LOCK, dir_fd=self._stage)
                 os.rmdir(RESERVED, dir_fd=self._fd)
@@ -101,6 +105,23 @@ class Destination:
         """Bytes of the files at or below the clean path `path`, as they are."""
         return space.used(path, self._fd)
 
+    def has_file(self, path: str) -> bool:
+        """Whether a regular file is at the clean path `path`.
+
+        Raises:
+            UnsafePathError, ExistsError: a link, or something that is no directory, stands above it.
+        """
+        directories = Directories(self._fd)
+        try:
+            above = directories.find(parent(path))
+            if above is None:
+                return False
+            return stat.S_ISREG(os.stat(path.rpartition("/")[2], dir_fd=above, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            return False
+        finally:
+            directories.close()
+
     def require_space(self, needed: int) -> None:
         """Makes sure that `needed` bytes fit.
 
@@ -112,11 +133,14 @@ class Destination:
     def draft(self, key: str) -> Draft:
         """The unfinished files of a part, empty or as an earlier run left them; close it when done."""
         name = _folder(key)
-        with contextlib.suppress(FileExistsError):
+        resumed = False
+        try:
             os.mkdir(name, 0o700, dir_fd=self._stage)
+        except FileExistsError:
+            resumed = True
         stage = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._stage)
         try:
-            return Draft(stage, self._fd, self._terms)
+            return Draft(stage, self._fd, self._terms, resumed=resumed)
         finally:
             os.close(stage)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kitcar.errors import ExistsError, UnsafePathError
 from kitcar.files.directories import Directories, link_error, refuse_obstacle
-from kitcar.files.journal import Journal, write_all
+from kitcar.files.journal import Journal, write_at
 from kitcar.files.paths import join, parent, shown
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,12 +54,12 @@ class _Current:
 class Draft:
     """The unfinished files of one part; for one thread.
 
-    Call `directory` or `begin`, `write` …, `end` for each entry, then `publish` once all bytes are verified. After
-    `resume`, files that an earlier run left are taken up: `held` gives the bytes of the current file that are on disk.
+    Call `directory` or `begin`, `write` …, `end` for each entry, then `publish` once all bytes are verified. In a `resumed`
+    draft files that an earlier run left are taken up: `held` gives the bytes of the current file that are on disk.
     """
 
-    def __init__(self, stage: int, target: int, terms: Terms) -> None:
-        self._terms = terms
+    def __init__(self, stage: int, target: int, terms: Terms, *, resumed: bool) -> None:
+        self._terms, self._resumed = terms, resumed
         self.journal = Journal(stage)
         with contextlib.suppress(FileExistsError):
             os.mkdir(TREE, 0o700, dir_fd=stage)
@@ -69,17 +69,12 @@ class Draft:
         self._absent: str | None = None
         self._file: _Current | None = None
         self._restricted: dict[str, int] = {}
-        self._resumed = False
         self.files = 0
         """Files that were begun."""
         self.kept = 0
         """Files that exist with other content and stay (`Existing.KEEP`)."""
         self.speculated = False
         """Whether bytes were taken from disk that only the digest of the whole part can confirm."""
-
-    def resume(self) -> None:
-        """From now on, what an earlier run staged is taken up in place of being in the way."""
-        self._resumed = True
 
     def directory(self, path: str, mode: int) -> None:
         """Takes a directory.
@@ -102,7 +97,7 @@ class Draft:
             self._restricted[path] = final
 
     def begin(self, path: str, mode: int, size: int) -> None:
-        """Takes a file of `size` bytes; `write` and `end` follow.
+        """Takes a file of `size` bytes (-1: not known); `write` and `end` follow.
 
         Raises:
             ExistsError: something else is at its place, and may not be replaced.
@@ -124,7 +119,7 @@ class Draft:
         except PermissionError:
             self._file = self._supersede(path, mode)
             return
-        self._file = _Current(descriptor, path, mode, size, borrowed=True)
+        self._file = _Current(descriptor, path, mode, state.st_size, borrowed=True)
 
     def write(self, view: memoryview) -> None:
         """Takes the file's next bytes.
@@ -136,7 +131,7 @@ class Draft:
         if file is None:
             return
         if not file.borrowed:
-            write_all(file.descriptor, view)
+            write_at(file.descriptor, view, file.position)
         elif os.pread(file.descriptor, len(view), file.position) != bytes(view):
             self._file = None
             self._file = self._diverge(file, view)
@@ -144,22 +139,27 @@ class Draft:
         file.position += len(view)
 
     def end(self) -> None:
-        """Ends the file."""
+        """Ends the file.
+
+        Raises:
+            ExistsError: the file that is there is longer and may not be replaced.
+        """
         file, self._file = self._file, None
+        if file is not None and file.borrowed and file.position < file.on_disk:
+            file = self._diverge(file, memoryview(b""))
         if file is not None:
             os.close(file.descriptor)
 
     @property
     def reusable(self) -> int:
         """Bytes of the current file, after those it was given, that are on disk already and may be right."""
-        return self._file.on_disk - self._file.position if self._file else 0
+        return max(0, self._file.on_disk - self._file.position) if self._file else 0
 
     def held(self) -> Iterator[memoryview]:
         """The `reusable` bytes, which then count as given; each view is valid until the next."""
         file = self._file
         if file is None:
             return
-        self.speculated = True
         buffer = memoryview(bytearray(min(_PIECE, max(1, file.on_disk - file.position))))
         while file.position < file.on_disk:
             room = min(len(buffer), file.on_disk - file.position)
@@ -167,9 +167,14 @@ class Draft:
             if not count:
                 break
             file.position += count
+            self.speculated = True
             yield buffer[:count]
-        if not file.borrowed:
-            os.lseek(file.descriptor, file.position, os.SEEK_SET)
+
+    def replaying(self) -> Iterator[bytes]:
+        """The headers that an earlier run wrote to its journal, for the caller to take again."""
+        for record in self.journal.records():
+            self.speculated = True
+            yield record
 
     def publish(self) -> None:
         """Moves everything to its place: a directory that is not there yet as a whole, files one by one elsewhere.
@@ -187,7 +192,9 @@ class Draft:
 
     def close(self) -> None:
         """Closes what is open; staged files stay for a later run."""
-        self.end()
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file.descriptor)
         self.journal.close()
         self._tree.close()
         self._target.close()
@@ -207,7 +214,8 @@ class Draft:
             return False
         on_disk = os.fstat(descriptor).st_size
         if on_disk > size:
-            os.ftruncate(descriptor, on_disk := 0)
+            os.ftruncate(descriptor, 0)
+            on_disk = 0
         self._file = _Current(descriptor, path, mode, on_disk, borrowed=False)
         return True
 
@@ -230,7 +238,7 @@ class Draft:
         existing, kind = self._terms.existing, state.st_mode
         if stat.S_ISLNK(kind):
             raise link_error(path)
-        if stat.S_ISREG(kind) and state.st_size == size:
+        if stat.S_ISREG(kind) and size in (-1, state.st_size):
             return False
         if existing is Existing.FAIL:
             raise exists_error(path)
@@ -270,9 +278,9 @@ class Draft:
                 piece = os.pread(file.descriptor, min(_PIECE, file.position - fresh.position), fresh.position)
                 if not piece:
                     raise ExistsError(f"path '{shown(file.path)}' changed while it was compared")
-                write_all(fresh.descriptor, memoryview(piece))
+                write_at(fresh.descriptor, memoryview(piece), fresh.position)
                 fresh.position += len(piece)
-            write_all(fresh.descriptor, view)
+            write_at(fresh.descriptor, view, fresh.position)
             fresh.position += len(view)
             return fresh
         finally:

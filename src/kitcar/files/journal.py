@@ -19,6 +19,7 @@ class Journal:
 
     def __init__(self, directory: int) -> None:
         self._file = os.open(NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        self._end = os.fstat(self._file).st_size
         self._waiting: list[bytes] = []
 
     def append(self, record: bytes) -> None:
@@ -29,8 +30,8 @@ class Journal:
         """Writes what waits."""
         if self._waiting:
             data, self._waiting = b"".join(self._waiting), []
-            os.lseek(self._file, 0, os.SEEK_END)
-            write_all(self._file, memoryview(data))
+            write_at(self._file, memoryview(data), self._end)
+            self._end += len(data)
 
     def records(self) -> Iterator[bytes]:
         """The records that are whole, from the first on."""
@@ -62,13 +63,14 @@ class Journal:
                 break
             end += _LENGTH.size + len(record)
         os.ftruncate(self._file, end)
+        self._end = end
 
     def close(self) -> None:
         """Closes the file."""
         os.close(self._file)
 
 
-def write_all(file: int, data: memoryview) -> None:
-    """Writes all of `data` where `file` stands."""
-    while len(data) > (written := os.write(file, data)):
-        data = data[written:]
+def write_at(file: int, data: memoryview, at: int) -> None:
+    """Writes all of `data` to `file`, from byte `at` on."""
+    while len(data) > (written := os.pwrite(file, data, at)):
+        data, at = data[written:], at + written

@@ -81,6 +81,11 @@ class TarReader:
         self._names: dict[str, bytes] = {}
         self._zero_blocks = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether the archive has said that it ends."""
+        return bool(self._zero_blocks)
+
     def feed(self, chunk: memoryview) -> None:
         """Takes the next bytes of the stream.
 
