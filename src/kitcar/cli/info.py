@@ -85,7 +85,7 @@ def select(kitfile: Kitfile, keys: tuple[str, ...]) -> Any:
     written: Any = kitfile.document(digests=False)
     for key in keys:
         if dataclasses.is_dataclass(node):
-            of: type[Any] = type(node)
+            of: Any = type(node)
             member = next((item for item in members(of) if item.key.lower() == key.lower()), None)
             if member is None:
                 raise _missing(", ".join(item.key for item in members(of)))

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kitcar.cli import naming
 from kitcar.cli.fault import failing
 from kitcar.cli.network import Network
 from kitcar.cli.output import size_text
@@ -88,7 +89,7 @@ def list_local(session: Session, selection: Selection) -> list[Row]:
     rows: list[Row] = []
     for name in store.repositories():
         repository = store.repository(name)
-        shown = _display(name)
+        shown = naming.display(name)
         for descriptor in sorted(repository.manifests(), key=lambda item: str(item.digest)):
             try:
                 kit = kit_or_none(repository, descriptor)
@@ -174,7 +175,3 @@ def _resolved(repository: Repository, tag: str) -> Descriptor | None:
         return repository.resolve(tag)
     except NotFoundError:
         return None
-
-
-def _display(name: str) -> str:
-    return name.removeprefix("localhost/").removeprefix("_")

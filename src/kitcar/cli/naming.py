@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kitcar.cli.fault import failing
 from kitcar.errors import InvalidError
-from kitcar.oci.reference import Reference
+from kitcar.oci.reference import DEFAULT_REGISTRY, DEFAULT_REPOSITORY, Reference
 
 PARSING = "failed to parse reference"
 
@@ -58,3 +58,9 @@ def full(reference: Reference) -> str:
 def shown(reference: Reference) -> str:
     """The reference as people write it; a digest stands alone where it was written alone."""
     return str(reference if not reference.digest else reference.with_digest(reference.digest))
+
+
+def display(name: str) -> str:
+    """The name of a local repository (`registry/repository`) as people write it; empty for modelkits packed without one."""
+    shown = name.removeprefix(f"{DEFAULT_REGISTRY}/")
+    return "" if shown == DEFAULT_REPOSITORY else shown

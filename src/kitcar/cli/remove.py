@@ -66,6 +66,8 @@ def command(session: Session, call: Call) -> None:
         reference, more = _reference(call.arguments[0]) if call.arguments else (None, ())
         if remote and call.on(_ALL.name):
             raise InvalidError("cannot use --all with --remote")
+        if remote and reference and reference.is_local:
+            raise InvalidError(f"registry is required when removing from one ({naming.shown(reference)})")
         network = Network.of(session, call)
     if reference is None:
         _remove_all(session, tagged=force)
@@ -123,7 +125,7 @@ def _remove_all(session: Session, *, tagged: bool) -> None:
     failed = 0
     for name in store.repositories():
         repository = store.repository(name)
-        shown = name.removeprefix("localhost/")
+        shown = naming.display(name)
         for descriptor in repository.manifests():
             tags = repository.tags_of(descriptor)
             if tags and not tagged:
@@ -153,8 +155,6 @@ def _removed(
 def _remove_remote(
     session: Session, network: Network, reference: Reference, more: tuple[str, ...], *, force: bool
 ) -> None:
-    if reference.is_local:
-        raise InvalidError(f"registry is required when removing from one ({naming.shown(reference)})")
     repository = network.repository(reference)
     for item in (reference, *(reference.with_tag(tag) for tag in more)):
         try:
