@@ -166,7 +166,7 @@ def _inside_remote(entry: KitEntry, kitfile: Kitfile) -> Iterator[Finding]:
         if not dataset.remote_path or _place(dataset.remote_path) is not Place.REFERENCE:
             continue
         root = clean_path(dataset.path)
-        if root not in {path, "/"} and (root == "." or path.startswith(f"{root}/")) and not path.startswith(".."):
+        if root != path and (path.startswith(f"{root}/") or (root == "." and not path.startswith(("/", "../")))):
             message = f"{entry.label} uses a path ({path}) that is within the path for a remote dataset"
             yield Finding((*spot_of(entry), "path"), message)
 

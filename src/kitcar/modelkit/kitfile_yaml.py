@@ -10,7 +10,7 @@ import binascii
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kitcar.errors import Fault, InvalidError
@@ -23,7 +23,7 @@ MAX_NODES = 100_000
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A node of the document; an alias is the very node it names. `tag` is short (`!!str`) or as written."""
+    """A node of the document; an alias holds what the node it names holds. `tag` is short (`!!str`) or as written."""
 
     kind: Literal["scalar", "sequence", "mapping"]
     tag: str
@@ -32,6 +32,7 @@ class Node:
     text: str = ""
     items: list[Node] = field(default_factory=list)
     pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    alias: bool = False
 
     @property
     def is_null(self) -> bool:
@@ -113,12 +114,12 @@ def scalar_of(node: Node, report: Any) -> Any:
     """What a scalar stands for, by its tag."""
     if node.tag == scalar.BINARY:
         try:
-            return base64.b64decode(node.text.replace("\n", "").replace("\r", ""), validate=True).decode(
-                "utf-8", "replace"
-            )
-        except (binascii.Error, ValueError):
+            return base64.b64decode(node.text.replace("\n", "").replace("\r", ""), validate=True).decode()
+        except binascii.Error:
             report(node, "!!binary value contains invalid base64 data")
-            return ""
+        except UnicodeDecodeError:
+            report(node, "!!binary value is no text in UTF-8, which is all that can be stored")
+        return ""
     if node.tag == scalar.STR or node.tag not in scalar.RESOLVABLE:
         return node.text
     tag, value = scalar.resolve(node.text)
@@ -137,7 +138,7 @@ def merged(node: Node, report: Any) -> Iterator[tuple[Node, Node]]:
     for key, value in node.pairs:
         if not key.is_merge:
             continue
-        sources = value.items if value.kind == "sequence" else [value]
+        sources = value.items if value.kind == "sequence" and not value.alias else [value]
         for source in sources:
             if source.kind != "mapping":
                 report(source, "map merge requires map or sequence of maps as the value")
@@ -179,7 +180,7 @@ class _Composer:
 
     def __init__(self, events: Iterator[Any]) -> None:
         self._events = events
-        self._anchors: dict[str, Node | None] = {}
+        self._anchors: dict[str, Node] = {}
         self._weights: dict[int, tuple[int, int]] = {}
 
     def document(self) -> Node | None:
@@ -208,20 +209,20 @@ class _Composer:
         if depth > MAX_DEPTH:
             raise _fault(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
         mark = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        size = height = 1
         if name == "ScalarEvent":
-            node = Node("scalar", _scalar_tag(event), mark.line + 1, mark.column + 1, event.value)
-            size, height = 1, 1
+            node = Node("scalar", _scalar_tag(event), line, column, event.value)
         else:
             kind: Literal["sequence", "mapping"] = "sequence" if name == "SequenceStartEvent" else "mapping"
-            node = Node(kind, f"!!{kind[:3]}", mark.line + 1, mark.column + 1)
-            if event.anchor:
-                self._anchors[event.anchor] = None
-            size, height = self._fill(node, depth)
+            node = Node(kind, f"!!{kind[:3]}", line, column)
         if event.anchor:
             self._anchors[event.anchor] = node
-        self._weights[id(node)] = size, height
+        if node.kind != "scalar":
+            size, height = self._fill(node, depth)
         if size > MAX_NODES or height > MAX_DEPTH:
             raise _fault("document contains excessive aliasing", mark)
+        self._weights[id(node)] = size, height
         return node
 
     def _fill(self, node: Node, depth: int) -> tuple[int, int]:
@@ -240,12 +241,14 @@ class _Composer:
         return size, height
 
     def _alias(self, event: Any) -> Node:
-        if event.anchor not in self._anchors:
-            raise _fault(f"unknown anchor '{event.anchor}' referenced", event.start_mark)
-        node = self._anchors[event.anchor]
+        node = self._anchors.get(event.anchor)
         if node is None:
+            raise _fault(f"unknown anchor '{event.anchor}' referenced", event.start_mark)
+        if id(node) not in self._weights:
             raise _fault(f"anchor '{event.anchor}' value contains itself", event.start_mark)
-        return node
+        alias = replace(node, alias=True)
+        self._weights[id(alias)] = self._weights[id(node)]
+        return alias
 
 
 def _scalar_tag(event: Any) -> str:

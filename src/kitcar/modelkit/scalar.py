@@ -38,9 +38,12 @@ _INTEGERS = (
     (re.compile(r"([-+]?)0[bB]([01]+)"), 2),
     (re.compile(r"([-+]?)0[oO]?([0-7]+)"), 8),
     (re.compile(r"([-+]?)(0|[1-9][0-9]*)"), 10),
+    # yaml.v3 lets the sign follow the prefix of these two.
+    (re.compile(r"()0o([-+][0-7]+)"), 8),
+    (re.compile(r"()0b([-+][01]+)"), 2),
 )
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_DOT_NUMBER = re.compile(r"\.[0-9]+([eE][-+]?[0-9]+)?")
+_DOT_NUMBER = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")
 _DATE = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{1,2})-(?P<day>[0-9]{1,2})"
 _TIME = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2}):(?P<second>[0-9]{1,2})(?:[.,](?P<fraction>[0-9]+))?"
 _TIMESTAMP = re.compile(
@@ -108,5 +111,5 @@ def _integer(plain: str) -> int | None:
 
 
 def _float(text: str) -> tuple[str, Any]:
-    value = float(text)
+    value = float(text.replace("_", ""))
     return (STR, text) if math.isinf(value) else (FLOAT, value)

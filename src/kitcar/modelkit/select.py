@@ -119,12 +119,11 @@ class Selection:
         entries = kitfile.entries()
         missing: list[str] = []
         for one in self.filters:
-            parts = [Filter(one.types, (name,)) for name in one.names] or [
-                Filter((item,)) for item in one.types if item != "kitfile"
-            ]
+            types = tuple(item for item in one.types if item != "kitfile")
+            parts = [Filter(types, (name,)) for name in one.names if types] or [Filter((item,)) for item in types]
             missing += [str(part) for part in parts if not any(part.matches(entry) for entry in entries)]
         return tuple(missing)
 
 
 def _named(entry: KitEntry, name: str) -> bool:
-    return name in {entry.name, entry.path} or clean_path(name) == entry.clean_path
+    return name in {entry.name, entry.path} or (bool(name) and clean_path(name) == entry.clean_path)
