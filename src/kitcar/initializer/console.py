@@ -45,6 +45,10 @@ class Console:
         """Says what is likely not meant."""
         self._write(self._err, "warning", text, f"[WARN ] {text}")
 
+    def trace(self, text: str) -> None:
+        """Shows where an error was raised."""
+        self._write(self._err, "debug", text, text.rstrip("\n"))
+
     def error(self, error: KitcarError) -> None:
         """Says what failed, each fault of a document, and what to do."""
         lines = [f"[ERROR] {error.message}"]

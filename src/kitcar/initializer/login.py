@@ -29,7 +29,6 @@ class LoginSettings:
     user: str = ""
     password: str = field(default="", repr=False)
     role_arn: str = ""
-    ecr_region: str = ""
     workload_identity: bool = False
     gar_location: str = ""
 

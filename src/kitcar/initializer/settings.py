@@ -17,6 +17,9 @@ USAGE = "Usage: entrypoint.sh <src-uri> <dest-path>"
 """The line scripts look for; it is the one the KitOps container prints."""
 MORE_USAGE = "       kitcar initializer [--log-format text|json] SRC DEST [SRC DEST ...]"
 
+UNPACK_PATH = "/home/user/modelkit/"
+UNPACK_FILTER = "model"
+
 _SCHEME = "kit://"
 
 
@@ -60,17 +63,34 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """All that a run needs to know. `environ` is for the doors that read variables of their own (proxies, AWS, Google)."""
+class Surroundings:
+    """What every run finds around it; `environ` is for the doors that read variables of their own (proxies, AWS, Google)."""
 
-    jobs: tuple[Job, ...]
-    flags: UnpackFlags
-    login: LoginSettings
-    flags_text: str = ""
     kit_home: Path | None = None
     client_cert: str = ""
     client_key: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], config: str = "") -> Surroundings:
+        """What the variables say; `config` is the flag that names kit's directory."""
+        return cls(
+            kit_home(environ, config),
+            environ.get("KITOPS_CLIENT_CERT", ""),
+            environ.get("KITOPS_CLIENT_KEY", ""),
+            MappingProxyType(dict(environ)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the storage container is asked for (the KitOps container for KServe)."""
+
+    jobs: tuple[Job, ...]
+    flags: UnpackFlags
+    flags_text: str
+    login: LoginSettings
+    around: Surroundings
 
     @classmethod
     def read(cls, words: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -85,22 +105,43 @@ class Settings:
         jobs = tuple(Job(source.removeprefix(_SCHEME), destination) for source, destination in pairs)
         if flags.dir and len(jobs) > 1:
             raise InvalidError("KIT_UNPACK_FLAGS: --dir cannot be used with several models", hint="leave --dir out")
+        login = LoginSettings(
+            user=environ.get("KIT_USER", ""),
+            password=environ.get("KIT_PASSWORD", ""),
+            role_arn=environ.get("AWS_ROLE_ARN", ""),
+            workload_identity=environ.get("GCP_WIF") == "true",
+            gar_location=environ.get("GCP_GAR_LOCATION", ""),
+        )
+        return cls(jobs, flags, text, login, Surroundings.read(environ, flags.config))
+
+
+@dataclass(frozen=True, slots=True)
+class InitSettings:
+    """What the init container is asked for (the KitOps init container, configured by variables alone)."""
+
+    reference: str
+    directory: str
+    filter: str
+    flags: UnpackFlags
+    flags_text: str
+    around: Surroundings
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> InitSettings:
+        """Reads the container's variables.
+
+        Raises:
+            InvalidError: `EXTRA_FLAGS` is malformed.
+        """
+        text = environ.get("EXTRA_FLAGS", "").strip() or "--ignore-existing"
+        flags = UnpackFlags.parse(text, "EXTRA_FLAGS")
         return cls(
-            jobs=jobs,
+            reference=environ["MODELKIT_REF"].removeprefix(_SCHEME),
+            directory=environ.get("UNPACK_PATH") or UNPACK_PATH,
+            filter=environ.get("UNPACK_FILTER") or UNPACK_FILTER,
             flags=flags,
             flags_text=text,
-            login=LoginSettings(
-                user=environ.get("KIT_USER", ""),
-                password=environ.get("KIT_PASSWORD", ""),
-                role_arn=environ.get("AWS_ROLE_ARN", ""),
-                ecr_region=environ.get("AWS_ECR_REGION", ""),
-                workload_identity=environ.get("GCP_WIF") == "true",
-                gar_location=environ.get("GCP_GAR_LOCATION", ""),
-            ),
-            kit_home=kit_home(environ, flags.config),
-            client_cert=environ.get("KITOPS_CLIENT_CERT", "") or flags.cert,
-            client_key=environ.get("KITOPS_CLIENT_KEY", "") or flags.key,
-            environ=MappingProxyType(dict(environ)),
+            around=Surroundings.read(environ, flags.config),
         )
 
 

@@ -16,7 +16,7 @@ def reference(host: str) -> Reference:
 
 
 def test_choose_name_and_password_win_over_everything() -> None:
-    settings = LoginSettings("ada", "secret", ROLE, "us-east-1", workload_identity=True, gar_location="europe")
+    settings = LoginSettings("ada", "secret", ROLE, workload_identity=True, gar_location="europe")
     login = choose(settings, reference("123456789012.dkr.ecr.eu-west-1.amazonaws.com"))
     assert login == PasswordLogin("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "ada", "secret")
     assert login.line == "Logging in using repo url: 123456789012.dkr.ecr.eu-west-1.amazonaws.com"
@@ -24,7 +24,7 @@ def test_choose_name_and_password_win_over_everything() -> None:
 
 @pytest.mark.parametrize(("user", "password", "missing"), [("ada", "", "KIT_PASSWORD"), ("", "secret", "KIT_USER")])
 def test_choose_half_a_credential_logs_in_nowhere(user: str, password: str, missing: str) -> None:
-    login = choose(LoginSettings(user, password, ROLE, "us-east-1"), reference("ghcr.io"))
+    login = choose(LoginSettings(user, password, ROLE), reference("ghcr.io"))
     assert login == NoLogin(f"Not logging in: {missing} is not set")
 
 
@@ -44,7 +44,7 @@ def test_choose_nothing_set_up_logs_in_nowhere() -> None:
     ],
 )
 def test_choose_role_takes_account_region_and_partition_from_the_host(host: str, region: str) -> None:
-    login = choose(LoginSettings(role_arn=ROLE, ecr_region="us-west-2"), reference(host))
+    login = choose(LoginSettings(role_arn=ROLE), reference(host))
     assert login == EcrLogin(host, region)
     assert login.line == f"Logging into AWS ECR {host}"
     assert login.user == "AWS"
@@ -62,7 +62,7 @@ def test_choose_role_takes_account_region_and_partition_from_the_host(host: str,
     ],
 )
 def test_choose_role_for_a_host_that_is_no_ecr_is_passed_over(host: str) -> None:
-    login = choose(LoginSettings(role_arn=ROLE, ecr_region="us-west-2"), reference(host))
+    login = choose(LoginSettings(role_arn=ROLE), reference(host))
     assert login == NoLogin(f"Not logging into AWS ECR: {host} is not an ECR registry")
 
 

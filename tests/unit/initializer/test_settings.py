@@ -34,11 +34,9 @@ def test_read_variables_of_the_container() -> None:
         "KITOPS_CLIENT_CERT": "/variable",
     }
     settings = Settings.read(["a", "b"], environ)
-    assert settings.login == LoginSettings(
-        "ada", "secret", "arn", "eu-west-1", workload_identity=True, gar_location="europe"
-    )
+    assert settings.login == LoginSettings("ada", "secret", "arn", workload_identity=True, gar_location="europe")
     assert (settings.flags.plain_http, settings.flags_text) == (True, "--plain-http --cert /flag")
-    assert (settings.kit_home, settings.client_cert) == (Path("/home/kit"), "/variable")
+    assert (settings.around.kit_home, settings.around.client_cert) == (Path("/home/kit"), "/variable")
     assert "secret" not in repr(settings)
 
 
