@@ -179,19 +179,35 @@ class LayoutStore:
         Raises:
             KitcarError: the disk is full or refuses.
         """
-        self.prepare()
-        file = self._ingest.create()
+        file = self.begin()
         try:
             for chunk in stream.chunks():
                 file.write(chunk)
-            digest = stream.digest()
-            descriptor, size = Descriptor("", digest, file.size), file.size
-            if self.has(descriptor, firmly=True):
-                return Stored(digest, size, new=False)
-            self._publish(file, digest, _LAYER_MODE)
-            return Stored(digest, size, new=True)
+            return self.finish(file, stream.digest())
         finally:
             file.discard()
+
+    def begin(self) -> IngestFile:
+        """A new file for a blob whose digest is not known yet; `finish` or discard it.
+
+        Raises:
+            KitcarError: the disk is full or refuses.
+        """
+        self.prepare()
+        return self._ingest.create()
+
+    def finish(self, file: IngestFile, digest: Digest) -> Stored:
+        """Makes `file`, whose bytes have this digest, a blob; a blob that is here already is left as it is.
+
+        Raises:
+            KitcarError: the disk is full or refuses.
+        """
+        size = file.size
+        if self.has(Descriptor("", digest, size), firmly=True):
+            file.discard()
+            return Stored(digest, size, new=False)
+        self._publish(file, digest, _LAYER_MODE)
+        return Stored(digest, size, new=True)
 
     def put_locked(self, descriptor: Descriptor, data: bytes) -> None:
         """Stores a manifest's verified bytes; only under the exclusive lock."""

@@ -180,8 +180,10 @@ class LayoutRepository:
         return read_listing(self._index_path) or NEW_REPOSITORY
 
     def _require(self, parent: Descriptor, children: tuple[Descriptor, ...]) -> None:
+        listing = self._listing()
         for child in children:
-            if self.store.size(child.digest) != child.size and not child.urls:
+            listed = not media.is_manifest(child.media_type) or listing.entry(child.digest) is not None
+            if not child.urls and not (listed and self.store.size(child.digest) == child.size):
                 raise NotFoundError(
                     f"manifest {parent.digest} names {child.digest}, which is not in the local store",
                     hint="push what a manifest names before the manifest; if it was removed meanwhile, push again",
