@@ -37,7 +37,8 @@ def test_unpack_from_kits_storage_prints_what_kit_printed(corpus_case: Case, sto
     words = [str(tmp_path / word) if word == "out" else word for word in command.argv]
     result = stored(*words, check=False)
     assert result.code == command.code
-    assert result.out == command.stdout.replace("$BASE", str(tmp_path))
+    # kit 1.7 left two blanks where a model has no name.
+    assert result.out == command.stdout.replace("$BASE", str(tmp_path)).replace("  ", " ")
 
 
 def test_pack_of_kits_context_prints_what_kit_printed(corpus_case: Case, tmp_path: Path) -> None:

@@ -131,8 +131,8 @@ def list_remote(session: Session, network: Network, reference: Reference, select
             raise
     session.console.debug(f"Read {len(kits)} manifests for {len(tags)} tags")
     rows = []
-    for tag, descriptor in zip(tags, found, strict=True):
-        kit = kits.get(descriptor.digest) if descriptor is not None else None
+    for tag, named in zip(tags, found, strict=True):
+        kit = kits.get(named.digest) if named is not None else None
         if kit is not None and selected(kit, selection):
             rows.append(Row.of(reference.repository, kit, (tag,)))
     return rows
