@@ -81,11 +81,11 @@ def _run(step: docs.Step, folder: Path, environment: Mapping[str, str], registry
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     printed = done.stdout.replace(registry, REGISTRY)
     assert docs.matches(step.output, printed), f"{command}\nshown:\n{os.linesep.join(step.output)}\nprinted:\n{printed}"
     return Path(where.read_text().strip())

@@ -21,9 +21,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
     source = ROOT / "src"
-    expected = {str(path.relative_to(source)) for path in source.rglob("*.py")} | {"kitcar/py.typed"}
+    names = (path.relative_to(source) for path in source.rglob("*") if path.is_file())
+    caches = (".pyc", ".mypy_cache", ".ruff_cache")
+    expected = {str(name) for name in names if not any(part.endswith(caches) for part in name.parts)}
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("METADATA"))
