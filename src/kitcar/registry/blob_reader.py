@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from kitcar.errors import IntegrityError, KitcarError, RegistryError, TransportError, UnsupportedError
 from kitcar.registry.retry import Pauser
-from kitcar.registry.transport import Response
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _PARTIAL = 206
@@ -16,7 +16,34 @@ _SKIP = 1024 * 1024
 _PROGRESS = 64 * 1024
 """Bytes between two breaks that make the second count as a first one."""
 
-Open = Callable[[int], Response]
+
+class Answer(Protocol):
+    """As much of a `Response` as is needed here."""
+
+    @property
+    def status(self) -> int:
+        """See `Response`."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """See `Response`."""
+        ...
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """See `Response.readinto`."""
+        ...
+
+    def drain(self) -> None:
+        """See `Response.drain`."""
+        ...
+
+    def close(self) -> None:
+        """See `Response.close`."""
+        ...
+
+
+Open = Callable[[int], Answer]
 """Asks for the content from an offset on; 200, 206 and 416 come back as answers."""
 
 
@@ -37,7 +64,7 @@ class BlobReader:
         self._position = offset
         self._failures = 0
         self._mark = offset
-        self._response: Response | None = None
+        self._response: Answer | None = None
         if offset < size or not offset:
             self._response = self._open(may_skip=False)
 
@@ -69,9 +96,10 @@ class BlobReader:
         An answer that ended too early without a fault may be all there is: then the stream ends, and who verifies it says so.
         """
         self.close()
-        self._failures = 1 if self._position - self._mark >= _PROGRESS else self._failures + 1
+        progress = self._position - self._mark
+        self._failures = 1 if progress >= _PROGRESS else self._failures + 1
         self._mark = self._position
-        if ended and self._failures > 1:
+        if ended and not progress:
             return
         try:
             self._pauser.pause(self._failures, error)
@@ -80,7 +108,7 @@ class BlobReader:
             if not ended:
                 raise
 
-    def _open(self, *, may_skip: bool) -> Response | None:
+    def _open(self, *, may_skip: bool) -> Answer | None:
         response = self._ask(self._position)
         if not self._position:
             return response
@@ -99,7 +127,7 @@ class BlobReader:
         self._skip(response)
         return response
 
-    def _skip(self, response: Response) -> None:
+    def _skip(self, response: Answer) -> None:
         """Passes over what was received before; it is not looked at again, the digest of the whole covers it."""
         left, scratch = self._position, memoryview(bytearray(min(self._position, _SKIP)))
         try:
