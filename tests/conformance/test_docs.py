@@ -80,8 +80,7 @@ def _run(step: docs.Step, folder: Path, environment: Mapping[str, str], registry
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
