@@ -14,6 +14,8 @@ from kitcar.oci.progress import Event, Listener, Step, silent
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from kitcar.oci.manifest import Manifest
+
 Name = Callable[[Event], str]
 _ENDS = {Step.DONE: "done", Step.EXISTS: "already there", Step.MOUNTED: "mounted", Step.FAILED: "failed"}
 _SHORT = 12
@@ -27,9 +29,24 @@ def short_name(event: Event) -> str:
     return f"{algorithm}:{digest[:_SHORT]}" if digest else event.key
 
 
+def layer_names(manifest: Manifest) -> Name:
+    """Names the layers of a kit by kind and path; what else travels, config and manifest, has no name."""
+    from kitcar.modelkit.dialect import FILEPATH, LayerType
+
+    names: dict[str, str] = {}
+    for layer in manifest.layers:
+        kind = LayerType.parse(layer.media_type, layer.annotations)
+        words = (kind.label if kind else "", layer.annotations.get(FILEPATH) or f"layer {layer.digest.short}")
+        names[str(layer.digest)] = " ".join(filter(None, words))
+    return lambda event: names.get(event.key, "")
+
+
 @contextlib.contextmanager
 def shown(console: Console, style: str, *, name: Name = short_name) -> Iterator[Listener]:
-    """A listener that shows what it hears in `style` (none, plain, fancy) on the error stream while the block runs."""
+    """A listener that shows what it hears in `style` (none, plain, fancy) on the error stream while the block runs.
+
+    What `name` gives no name is not shown.
+    """
     if style == "fancy":
         with _bars(console, name) as listener:
             yield listener
@@ -49,15 +66,18 @@ class PlainProgress:
 
     def __call__(self, event: Event) -> None:
         """See `oci.progress.Listener`."""
+        name = self._name(event)
+        if not name:
+            return
         if event.step is Step.STARTED:
             with self._lock:
                 self._started.setdefault(event.key, self._clock())
         elif event.step is Step.RETRIED:
-            self._console.note(f"{self._name(event)}  again: {event.detail}")
+            self._console.note(f"{name}  again: {event.detail}")
         elif event.step in _ENDS:
             with self._lock:
                 started = self._started.pop(event.key, None)
-            words = [self._name(event)]
+            words = [name]
             words += [size_text(event.size)] if event.size >= 0 else []
             took = f" in {self._clock() - started:.1f} s" if started is not None else ""
             words.append(_ENDS[event.step] + (took if event.step is Step.DONE else ""))
@@ -75,12 +95,15 @@ def _bars(console: Console, name: Name) -> Iterator[Listener]:
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
     )
-    with Progress(*columns, console=Terminal(file=console.err), transient=True) as progress:
+    progress = Progress(*columns, console=Terminal(file=console.err), transient=True)
+    try:
         yield FancyProgress(progress, name)
+    finally:
+        progress.stop()
 
 
 class FancyProgress:
-    """A bar a piece."""
+    """A bar a piece; the first event starts the display, so that lines before it are not mixed with bars."""
 
     def __init__(self, progress: Progress, name: Name = short_name) -> None:
         self._progress, self._name = progress, name
@@ -91,11 +114,15 @@ class FancyProgress:
         """See `oci.progress.Listener`."""
         from kitcar.cli.output import printable
 
-        total = event.size if event.size >= 0 else None
+        total, name = event.size if event.size >= 0 else None, self._name(event)
+        if not name:
+            return
         with self._lock:
+            if not self._tasks:
+                self._progress.start()
             task = self._tasks.get(event.key)
             if task is None:
-                task = self._tasks[event.key] = self._progress.add_task(printable(self._name(event)), total=total)
+                task = self._tasks[event.key] = self._progress.add_task(printable(name), total=total)
         if event.step is Step.ADVANCED:
             self._progress.advance(task, event.count)
         elif event.step in {Step.DONE, Step.EXISTS, Step.MOUNTED}:

@@ -8,13 +8,14 @@ from kitcar.cli import naming
 from kitcar.cli.fault import failing
 from kitcar.cli.flag import Call
 from kitcar.cli.network import NETWORK_FLAGS, Network
-from kitcar.cli.progress import shown
+from kitcar.cli.progress import layer_names, shown
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import InvalidError
 from kitcar.oci.reference import Reference
 
 if TYPE_CHECKING:
+    from kitcar.modelkit.kit import Kit
     from kitcar.modelkit.kitfile import Kitfile
     from kitcar.oci.descriptor import Descriptor
     from kitcar.registry.repository import Repository
@@ -73,18 +74,18 @@ def pull(session: Session, network: Network, reference: Reference, chain: tuple[
     repository = network.repository(reference)
     with failing(f"failed to fetch {naming.full(reference)}"):
         descriptor = repository.resolve(reference.target)
-    kitfile = _checked(repository, reference, descriptor)
+    kit = _checked(repository, reference, descriptor)
     with failing("failed to pull"):
-        _copy(session, network, repository, reference, descriptor)
-    for parent in _parents(kitfile):
+        _copy(session, network, repository, reference, kit)
+    for parent in _parents(kit.kitfile):
         session.console.info(f"Pulling referenced image {parent}")
         with failing("failed to pull referenced modelkits"):
             pull(session, network, Reference.parse(parent).or_latest(), chain)
     return descriptor
 
 
-def _checked(repository: Repository, reference: Reference, descriptor: Descriptor) -> Kitfile:
-    """The Kitfile of the modelkit, so that nothing else is pulled."""
+def _checked(repository: Repository, reference: Reference, descriptor: Descriptor) -> Kit:
+    """The modelkit without its layers, so that nothing else is pulled."""
     from kitcar.cli.listing import kit_or_none
     from kitcar.oci import media
 
@@ -95,20 +96,18 @@ def _checked(repository: Repository, reference: Reference, descriptor: Descripto
         kit = kit_or_none(repository, descriptor)
     if kit is None:
         raise InvalidError(f"reference {name} does not refer to a model")
-    return kit.kitfile
+    return kit
 
 
-def _copy(
-    session: Session, network: Network, repository: Repository, reference: Reference, descriptor: Descriptor
-) -> None:
+def _copy(session: Session, network: Network, repository: Repository, reference: Reference, kit: Kit) -> None:
     from kitcar.oci.copy import CopyOptions, copy
     from kitcar.stores.layout import LayoutStore
 
     local = LayoutStore(session.settings.storage, check_existing=True).repository(reference.name)
     tags = (reference.target,) if not reference.digest else ()
-    with shown(session.console, session.progress) as listener:
+    with shown(session.console, session.progress, name=layer_names(kit.manifest)) as listener:
         options = CopyOptions(concurrency=network.concurrency, listener=listener)
-        copy(repository, local, descriptor, tags=tags, options=options)
+        copy(repository, local, kit.descriptor, tags=tags, options=options)
 
 
 def _parents(kitfile: Kitfile) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from kitcar.cli.flag import Call
 from kitcar.cli.lookup import resolved
 from kitcar.cli.network import NETWORK_FLAGS, Network
 from kitcar.cli.origin import Origins
-from kitcar.cli.progress import shown
+from kitcar.cli.progress import layer_names, shown
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError, NotFoundError
@@ -81,6 +81,7 @@ def _push_directory(session: Session, network: Network, directory: Path, destina
 def _push_modelkit(
     session: Session, network: Network, store: LayoutStore, source: Reference, destination: Reference
 ) -> None:
+    from kitcar.modelkit.kit import read_kit
     from kitcar.oci.copy import CopyOptions, copy
 
     where = f" to {naming.full(destination)}" if destination != source else ""
@@ -94,7 +95,8 @@ def _push_modelkit(
             )
         if destination.digest and destination.digest != descriptor.digest:
             raise InvalidError(f"the modelkit has the digest {descriptor.digest}, not {destination.digest}")
-        with shown(session.console, session.progress) as listener:
+        name = layer_names(read_kit(local, descriptor).manifest)
+        with shown(session.console, session.progress, name=name) as listener:
             options = CopyOptions(
                 concurrency=network.concurrency, listener=listener, mount_from=Origins(store, destination).repository
             )
