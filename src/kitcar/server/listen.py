@@ -23,6 +23,9 @@ _CONNECTIONS = 256
 _TIMEOUT = 60
 """Seconds without a byte after which a connection is given up."""
 
+_POLL = 0.1
+"""Seconds between looks for idle connections, and at most until a stop is noticed."""
+
 _SHUTDOWN = 10
 """Seconds that requests get to come to their end."""
 
@@ -170,6 +173,7 @@ def _server(app: Callable[..., Any], host: str, port: int) -> Server:
     server = Registry((host, port), app, numthreads=_THREADS, timeout=_TIMEOUT, shutdown_timeout=_SHUTDOWN)
     server.gateway = _gateway(wsgi.Gateway_10)
     server.keep_alive_conn_limit = _CONNECTIONS
+    server.expiration_interval = _POLL
     server.max_request_header_size = _MAX_HEADER
     return server
 

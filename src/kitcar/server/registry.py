@@ -94,7 +94,7 @@ class RunningRegistry:
 
     @property
     def stopped(self) -> threading.Event:
-        """Set when the server has ended, also by itself."""
+        """Set when the server has ended by itself; whoever waits for it may set it too."""
         if self._listener is None:
             raise KitcarError("the registry was not started")
         return self._listener.stopped
@@ -132,18 +132,16 @@ def serve(settings: ServerSettings, announce: Callable[[str], None] = print) -> 
     Raises:
         KitcarError: the address cannot be had, or the htpasswd file not be read.
     """
-    asked = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        asked.set()
-
     with contextlib.ExitStack() as stack:
+        running = stack.enter_context(RunningRegistry.of(settings))
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            running.stopped.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, stop))
-        running = stack.enter_context(RunningRegistry.of(settings))
         announce(f"Registry at {running.address}, content in {settings.root}")
-        while not asked.wait(0.5) and not running.stopped.is_set():
-            pass
+        running.stopped.wait()
 
 
 def _passwords(path: Path | None) -> Passwords | None:
