@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from kitcar.errors import InvalidError, NotFoundError, RegistryError
 from kitcar.oci.reference import DEFAULT_REGISTRY
@@ -13,7 +13,7 @@ from kitcar.registry.credentials import CredentialSource
 from kitcar.registry.fault import Refusal
 from kitcar.registry.retry import Pauser
 from kitcar.registry.settings import Connection
-from kitcar.registry.transport import Body, Request, Response, Transport, origin
+from kitcar.registry.transport import Body, Request, Response, Transport, origin, resolved
 
 _HUB = "registry-1.docker.io"
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io"})
@@ -143,12 +143,10 @@ class Client:
         """The absolute form of a path or `Location`; the registry's own host is never spoken to in the clear by redirection.
 
         Raises:
-            InvalidError: it is not an HTTP URL.
+            TransportError: it is malformed, or no address of HTTP.
         """
-        absolute = urljoin(base or self._base, url)
+        absolute = resolved(base or self._base, url)
         scheme, host, port = origin(absolute)
-        if scheme not in {"http", "https"} or not host:
-            raise InvalidError(f"{self.registry} names an address of another kind than HTTP")
         own_scheme, own_host, own_port = origin(self._base)
         # Behind a proxy that ends TLS, registries believe to be served by plain HTTP, and forget the proxy's port.
         if own_scheme == "https" and scheme == "http" and host == own_host and port in {80, own_port}:

@@ -42,16 +42,25 @@ class Request:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL: what credentials belong to (RFC 6454).
+    """Scheme, host and port of a URL: what credentials belong to (RFC 6454)."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def resolved(base: str, location: str) -> str:
+    """The absolute form of a `Location`.
 
     Raises:
-        InvalidError: the URL is malformed.
+        TransportError: it is malformed, or no address of HTTP.
     """
     try:
-        parts = urlsplit(url)
-        return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:
-        raise InvalidError("the registry named a malformed URL") from error
+        url = urljoin(base, location)
+        scheme, host, _ = origin(url)
+    except ValueError:
+        scheme = host = ""
+    if scheme not in {"http", "https"} or not host:
+        raise TransportError(f"{_host(base)} points to an address of another kind than HTTP", transient=False)
+    return url
 
 
 class Response:
@@ -181,10 +190,10 @@ class Transport:
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or not request.redirect or not location:
                 return response
-            following = _redirected(request, response.status, urljoin(request.url, location))
+            response.drain()
+            following = _redirected(request, response.status, resolved(request.url, location))
             if following is None:
                 return response
-            response.drain()
             request = following
         raise TransportError(f"{_host(request.url)} redirects in circles", transient=False)
 
@@ -261,8 +270,6 @@ def _unusable(what: str, path: str, error: Exception) -> InvalidError:
 
 def _redirected(request: Request, status: int, url: str) -> Request | None:
     """What follows a redirect; None where it cannot be followed."""
-    if urlsplit(url).scheme not in {"http", "https"}:
-        return None
     replayable = request.body is None or isinstance(request.body, bytes)
     if request.method not in {"GET", "HEAD"} and (status not in _KEEPING or not replayable):
         return None
