@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import click
 
-from kitcar.cli.flag import Call, Flag
+from kitcar.cli.flag import Call, Flag, FlagError, parse
 from kitcar.cli.session import GlobalFlags, Session
 from kitcar.cli.verb import GLOBAL_FLAGS, HELP, Arity, Usage, Verb, verb
 from kitcar.errors import KitcarError
@@ -54,7 +54,7 @@ def candidates(session: Session, root: click.Context, before: list[str], word: s
     elif isinstance(found, click.Group):
         yield from _commands(found, context, word)
     else:
-        yield from _arguments(session, found, [item for item in rest if not item.startswith("-")], rest, word)
+        yield from _arguments(session, found, _positional(flags, rest), rest, word)
 
 
 def _commands(group: click.Group, context: click.Context, word: str) -> Iterator[str]:
@@ -62,7 +62,9 @@ def _commands(group: click.Group, context: click.Context, word: str) -> Iterator
     yield from (f"{name}\t{shorts.get(name, '')}" for name in group.list_commands(context) if name.startswith(word))
 
 
-def _arguments(session: Session, found: click.Command, given: list[str], words: list[str], word: str) -> Iterator[str]:
+def _arguments(
+    session: Session, found: click.Command, given: tuple[str, ...], words: list[str], word: str
+) -> Iterator[str]:
     name = found.name or ""
     if name == "completion" and not given:
         yield from (shell for shell in ("bash", "fish", "zsh") if shell.startswith(word))
@@ -126,6 +128,14 @@ def _waiting(flags: tuple[Flag, ...], words: list[str]) -> Flag | None:
         ):
             return flag
     return None
+
+
+def _positional(flags: tuple[Flag, ...], words: list[str]) -> tuple[str, ...]:
+    """The arguments among the words; flags that are wrong so far do not matter."""
+    try:
+        return parse(flags, words).arguments
+    except FlagError:
+        return tuple(word for word in words if not word.startswith("-"))
 
 
 def _next_argument(words: list[str]) -> tuple[str | None, list[str]]:
