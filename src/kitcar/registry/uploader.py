@@ -120,13 +120,7 @@ class Uploader:
 
     def _consider(self, error: KitcarError, failures: int, state: State | None) -> None:
         """Waits if it is worth trying again; otherwise frees what the registry holds and raises `error`."""
-        # A session may have ended, run out of step with a connection that broke, or outlived the token.
-        stale = isinstance(error, NotFoundError) or (
-            isinstance(error, RegistryError)
-            and (
-                error.status == _OUT_OF_STEP or (isinstance(error, AuthError) and error.status == 401 and failures == 1)
-            )
-        )
+        stale = state is not None and _is_stale(error, failures)
         if not (error.transient or stale) or failures >= self._policy.attempts:
             self._abandon(state)
             raise error
@@ -207,6 +201,13 @@ class Uploader:
                 )
 
 
+def _is_stale(error: KitcarError, failures: int) -> bool:
+    """Whether an upload ended, ran out of step with a connection that broke, or outlived its token."""
+    if isinstance(error, AuthError):
+        return error.status == 401 and failures == 1
+    return isinstance(error, NotFoundError) or (isinstance(error, RegistryError) and error.status == _OUT_OF_STEP)
+
+
 class _Cursor:
     """A place in a stream, from which pieces are taken one after another."""
 
@@ -256,6 +257,9 @@ class _Cursor:
         assert self._chunks is not None
         try:
             return next((chunk for chunk in self._chunks if chunk), memoryview(b""))
+        except KitcarError:
+            self._chunks = None
+            raise
         except OSError as error:
             # Inside a request it would be taken for a fault of the connection.
             raise InvalidError(f"the content to upload cannot be read: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
@@ -141,19 +141,15 @@ class _Keeping:
         if self.sock is None:
             if not self.auto_open:
                 raise http.client.NotConnected
-            self.connect()
+            cast("HTTPConnection", self).connect()
         sock = self.sock
         assert sock is not None
+        # urllib3 leaves the time to connect on it.
+        sock.settimeout(self.idle)
         piece = _TLS_PIECE if isinstance(sock, ssl.SSLSocket) else _PLAIN_PIECE
         view = memoryview(data).cast("B")
         while view:
             view = view[sock.send(view[:piece]) :]
-
-    def connect(self) -> None:
-        """Connects within the time to connect; sending has the time of a piece."""
-        super().connect()  # type: ignore[misc]
-        if self.sock is not None:
-            self.sock.settimeout(self.idle)
 
 
 class _PlainConnection(_Keeping, HTTPConnection):  # type: ignore[misc]
@@ -164,7 +160,7 @@ class _TlsConnection(_Keeping, HTTPSConnection):  # type: ignore[misc]
     """A connection with TLS."""
 
     def connect(self) -> None:
-        """See `_Keeping.connect`."""
+        """Connects, and makes itself known to the server."""
         super().connect()
         if self.ssl_context is not None and self.ssl_context.verify_mode == ssl.CERT_NONE:
             # Not to verify was asked for; urllib3 would otherwise warn of every connection.

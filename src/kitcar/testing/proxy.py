@@ -279,6 +279,10 @@ class FaultProxy:
                 upstream.send(b"0\r\n\r\n")
         except EarlyAnswerError:
             return False
+        except BrokenError:
+            # The server is done with what it got before the client learns of the break and asks about it.
+            upstream.linger()
+            raise
         except OSError:
             if not readable(upstream, seconds=1):
                 raise
