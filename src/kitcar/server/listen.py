@@ -164,7 +164,15 @@ def _server(app: Callable[..., Any], host: str, port: int) -> Server:
         raise UnsupportedError("the registry needs the package cheroot", hint="pip install 'kitcar[server]'") from error
 
     class Registry(wsgi.Server):
-        """cheroot's server, silent about clients that go away."""
+        """cheroot's server, silent about clients that go away and tidy about addresses that are taken."""
+
+        @staticmethod
+        def bind_socket(socket_: Any, bind_addr: Any) -> Any:
+            try:
+                return wsgi.Server.bind_socket(socket_, bind_addr)  # type: ignore[no-untyped-call]
+            except OSError:
+                socket_.close()
+                raise
 
         def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:  # noqa: FBT001, FBT002
             if traceback and "socket.error" not in msg:
