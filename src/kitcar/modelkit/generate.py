@@ -66,7 +66,7 @@ def init(directory: Path, *, package: Package = Package(), depth: int = 0) -> Ki
 
     Raises:
         NotFoundError: there is no such directory.
-        InvalidError: it cannot be read.
+        InvalidError: it cannot be read, or a name in it is not UTF-8.
     """
 
     def content(path: str) -> bytes | None:
@@ -76,7 +76,14 @@ def init(directory: Path, *, package: Package = Package(), depth: int = 0) -> Ki
         except OSError:
             return None
 
-    return generate(scan(directory), package=package, depth=depth, content=content)
+    kitfile = generate(scan(directory), package=package, depth=depth, content=content)
+    for entry in kitfile.entries():
+        if any("\udc80" <= char <= "\udcff" for char in entry.path):
+            raise InvalidError(
+                f"the name {os.fsencode(entry.path)!r} is not UTF-8 and cannot stand in a Kitfile",
+                hint="rename the file",
+            )
+    return kitfile
 
 
 def scan(root: Path) -> Directory:

@@ -57,7 +57,7 @@ def read(text: bytes) -> Node | None:
     Raises:
         InvalidError: the text is not YAML, has more than one document, or an alias is wrong; `faults` says where.
     """
-    with _mapped() as yaml:
+    with _mapped(text) as yaml:
         return _Composer(iter(yaml.parse(text, Loader=_loader(yaml)))).document()
 
 
@@ -67,12 +67,12 @@ def read_all(text: bytes) -> tuple[Node, ...]:
     Raises:
         InvalidError: the text is not YAML, or an alias is wrong; `faults` says where.
     """
-    with _mapped() as yaml:
+    with _mapped(text) as yaml:
         return tuple(_Composer(iter(yaml.parse(text, Loader=_loader(yaml)))).documents())
 
 
 @contextmanager
-def _mapped() -> Iterator[Any]:
+def _mapped(text: bytes) -> Iterator[Any]:
     """PyYAML itself, its errors turned into ours.
 
     Raises:
@@ -84,6 +84,8 @@ def _mapped() -> Iterator[Any]:
         yield yaml
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if error.context_mark and mark.index >= len(text.decode("utf-8", "replace")):
+            mark = error.context_mark  # what was left open says more than where the text ends
         raise _fault(error.problem or error.context or str(error), mark) from error
     except yaml.reader.ReaderError as error:
         raise _fault(f"{error.reason} at position {error.position}", None) from error

@@ -126,4 +126,4 @@ class Selection:
 
 
 def _named(entry: KitEntry, name: str) -> bool:
-    return name in {entry.name, entry.path} or (bool(name) and clean_path(name) == entry.clean_path)
+    return bool(name) and (name in {entry.name, entry.path} or clean_path(name) == entry.clean_path)
