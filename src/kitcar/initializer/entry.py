@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from kitcar.errors import InvalidError, KitcarError
+from kitcar.errors import AuthError, InvalidError, KitcarError
 from kitcar.initializer.console import Console, exit_code, leave_message
 from kitcar.initializer.settings import MORE_USAGE, USAGE, InitSettings, Logging, Settings, is_pairs
 
@@ -166,7 +166,7 @@ def _contained(
         console = Console(out, err, json_lines=logging.format == "json", now=_now)
         return work(console, rest)
     except KitcarError as error:
-        failure = error
+        failure = _in_a_container(error)
         trace = traceback.format_exc() if console.verbose else ""
     except OSError as error:
         failure = KitcarError(f"{error.filename or 'the system'}: {error.strerror or error}", transient=_passing(error))
@@ -179,6 +179,15 @@ def _contained(
     console.error(failure)
     leave_message(logging.termination_log, failure)
     return exit_code(failure)
+
+
+def _in_a_container(error: KitcarError) -> KitcarError:
+    """Who runs in a pod cannot log in by hand."""
+    if isinstance(error, AuthError) and error.hint and "kitcar login" in error.hint:
+        error.hint = (
+            "give KIT_USER and KIT_PASSWORD, or mount a Docker configuration and name its folder in DOCKER_CONFIG"
+        )
+    return error
 
 
 def _passing(error: OSError) -> bool:

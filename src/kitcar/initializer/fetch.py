@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kitcar.deliver import DeliverOptions, Existing, Report, deliver
@@ -74,7 +75,8 @@ def fetch(
     if not reference.target:
         console.line(f"No tag specified for unpack. Using 'latest' as default ('{reference}:latest')")
     reference = reference.or_latest()
-    console.line(f"Unpacking to {directory.absolute()}")
+    directory = Path(os.path.normpath(directory.absolute()))
+    console.line(f"Unpacking to {directory}")
     kit = read_kit(repository, repository.resolve(reference.target))
     console.note(f"{reference} is {kit.descriptor.digest}", digest=str(kit.descriptor.digest))
     _check_remote(kit, selection, console, included=flags.include_remote)
