@@ -42,6 +42,13 @@ PATTERNS = (
     "\\Q*\n",
     "\\b*a\n\\Ax*\n*\\z\n",
     "[[:nope:]]\n",
+    "[[:alpha:]\n",
+    "[[:alpha:]b\n",
+    "[a-\\d]\n",
+    "[\\d-a]\n",
+    "[[:digit:]-a]\n",
+    "[a-\\t]\n",
+    "[\\t-a]\n",
     "[\\d-z]*\n[\\]]*\n[\\^a]*\n",
     "a\\t*\n\\é*\n*é\n*?é\n",
     "dir1\n!dir1/testfile.txt\ndir1/testfile.txt/x\n",
@@ -52,7 +59,7 @@ PATTERNS = (
 PATHS = tuple(
     r"""
     a a/b b dir dir/keep dir/keep/x dir1/testfile.txt dir1/other x.log sub/x.log rooted rooted/x README.md
-    sub/README.md c d d/e d/e/f ee xe xa xd 1y ay 1z az \d a^b ^a a(b) a(b)c {a,b} $xy +y [a*]b ab *b /x ]x ][
+    sub/README.md c d d/e d/e/f ee xe xa xd 1y ay 1z az \d a^b ^a a(b) a(b)c {a,b} $xy +y [a*]b ab *b ]x ][
     a/x/b axb f g .kitignore Kitfile sub/Kitfile kitfile/x a- - _a a_a é aé abé vertical1 file1 nbsp crlf1 second
     x.bom x/c/y c/y testé x ax xx *
 """.split()  # noqa: SIM905

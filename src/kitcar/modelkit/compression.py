@@ -1,7 +1,7 @@
 """gzip and zstd: the only importer of `isal` and `zstandard`.
 
 gzip is written with ISA-L: at level 1 it packs model weights as small as zlib's default and is thirty times faster, at level 3
-text comes within a seventh of zlib's size (docs/performance.md). What it makes is deterministic for one version on one kind of
+text comes within a sixth of zlib's size (docs/performance.md). What it makes is deterministic for one version on one kind of
 processor, but it is not what Go's deflate makes: a compressed layer's own digest differs from kit's, its diffId does not.
 
 Expanding goes on as bytes arrive, in bounded memory and up to a limit.

@@ -193,10 +193,10 @@ def _member(text: str, at: int) -> tuple[Ranges, int]:
         raise BadPatternError("a class in brackets is not closed")
     if text[at] != "\\":
         return [(ord(text[at]),) * 2], at + 1
-    found, at = _escape(text, at + 1)
-    if isinstance(found, str):
-        raise BadPatternError("an assertion stands in a class")
-    return found, at
+    found, end = _escape(text, at + 1)
+    if isinstance(found, str) or text[at + 1].lower() in _PERL:
+        raise BadPatternError(f"\\{text[at + 1]} cannot stand there in a class")
+    return found, end
 
 
 def _named(name: str) -> Ranges:

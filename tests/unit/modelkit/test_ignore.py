@@ -45,6 +45,13 @@ def ignores(text: str, path: str) -> bool:
         ("[[:^upper:]]x", "Ax", False),
         ("\\*x", "*x", True),
         ("\\*x", "ax", False),
+        ("?\\t", "a\t", True),
+        ("?\\t", "at", False),
+        ("[\\]a]", "]", True),
+        ("[\\-x]", "-", True),
+        ("[\\ta]", "\t", True),
+        ("[^\\d\\D]", "x", False),
+        ("[^\\w_a]b", "-b", True),
         ("v\\d", "v1", True),
         ("v[\\d]", "vx", False),
         ("v\\D*", "v1", False),
@@ -77,7 +84,25 @@ def test_kitfile_and_kitignore_are_always_ignored_and_only_at_the_top(name: str)
 
 @pytest.mark.parametrize(
     "pattern",
-    ["[", "a[", "[]a]", "[-x]", "[x-]", "\\", "!", "[^", "[a", "[z-a]", "[[:nope:]]x", "\\Q*", "*\\é", "[\\b]", "*["],
+    [
+        "[",
+        "a[",
+        "[]a]",
+        "[-x]",
+        "[x-]",
+        "\\",
+        "!",
+        "[^",
+        "[a",
+        "[z-a]",
+        "[[:nope:]]x",
+        "\\Q*",
+        "*\\é",
+        "[\\b]",
+        "[[:alpha:]",
+        "[0-\\d]",
+        "*[",
+    ],
 )
 def test_malformed_pattern_is_an_error_with_its_line(pattern: str) -> None:
     with pytest.raises(InvalidError) as caught:

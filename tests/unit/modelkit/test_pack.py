@@ -17,9 +17,10 @@ from kitcar.modelkit.kit import read_kit
 from kitcar.modelkit.kitfile import Code, Docs, Kitfile
 from kitcar.modelkit.pack import Packed, PackOptions, pack
 from kitcar.oci import media
+from kitcar.oci.descriptor import Descriptor
 from kitcar.oci.digest import Digest
 from kitcar.oci.progress import Event, Step
-from kitcar.oci.storage import Stream
+from kitcar.oci.storage import BytesContent, Stream
 from kitcar.oci.verify import fetch_all
 from kitcar.stores.layout import LayoutStore
 from kitcar.stores.memory import MemoryStore
@@ -286,12 +287,72 @@ def test_packing_again_a_layer_that_was_lost_stores_it(context: Path) -> None:
     assert store.exists(first.layers[1].descriptor)
 
 
+@pytest.mark.parametrize("created", [None, "yesterday"])
+def test_packing_again_over_a_kit_without_a_time_stores_its_layers_again(context: Path, created: str | None) -> None:
+    store = Counting()
+    first = packed(context, target=store, tags=("v1",))
+    if created:
+        members = first.manifest.document()
+        members["annotations"][media.CREATED] = created
+        raw = json.dumps(members).encode()
+        store.push(Descriptor.of(media.MANIFEST, raw), BytesContent(raw))
+        store.tag(Descriptor.of(media.MANIFEST, raw), "v1")
+    again = packed(context, target=store, tags=("v1",))
+    assert store.ingested == 6
+    assert again.descriptor == first.descriptor
+
+
+def test_packing_again_in_another_form_stores_the_layers_in_it(context: Path) -> None:
+    store = Counting()
+    packed(context, target=store, tags=("v1",), created=NOW)
+    again = packed(context, target=store, tags=("v1",), created=NOW, compression=Method.GZIP)
+    assert store.ingested == 6
+    assert all(layer.new for layer in again.layers)
+
+
+def test_packing_again_an_entry_that_was_added_stores_it(context: Path) -> None:
+    store = Counting()
+    packed(context, target=store, tags=("v1",), created=NOW)
+    write(context, "README.md")
+    packed(context, KITFILE + b"docs:\n  - path: README.md\n", store, tags=("v1",), created=NOW)
+    assert store.ingested == 4
+
+
+class Breaking(MemoryStore):
+    """Takes layers until it is broken."""
+
+    broken = False
+
+    def ingest(self, stream: Stream) -> tuple[Digest, int]:
+        if self.broken:
+            raise KitcarError("disk full")
+        return super().ingest(stream)
+
+
+def test_packing_again_what_has_not_changed_can_be_stopped(context: Path) -> None:
+    store, failed, events = Breaking(), threading.Event(), []
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if event.step is Step.FAILED:
+            failed.set()
+        if event.step is Step.STARTED and event.key == "model/m.bin":
+            failed.wait(10)
+
+    os.truncate(context / "model/m.bin", 32 * 1024 * 1024)
+    os.utime(context / "model/m.bin", (1, 1))
+    first = packed(context, target=store, tags=("v1",), created=NOW)
+    (context / "data/x.csv").write_bytes(bytes(2000))
+    store.broken = True
+    with pytest.raises(KitcarError, match="disk full"):
+        packed(context, target=store, tags=("v1",), created=NOW, listener=listen, concurrency=2)
+    assert {event.key for event in events if event.step is Step.FAILED} == {"data", "model/m.bin"}
+    assert store.resolve("v1").digest == first.descriptor.digest
+
+
 def test_packing_over_something_that_is_no_kit_replaces_it(context: Path) -> None:
     store = MemoryStore()
     made = packed(context, target=store)
-    from kitcar.oci.descriptor import Descriptor
-    from kitcar.oci.storage import BytesContent
-
     store.push(Descriptor.of(media.MANIFEST, b"{}"), BytesContent(b"{}"))
     store.tag(Descriptor.of(media.MANIFEST, b"{}"), "v1")
     assert packed(context, target=store, tags=("v1",)).descriptor == made.descriptor

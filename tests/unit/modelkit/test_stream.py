@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kitcar.errors import CancelledError, IntegrityError, KitcarError, NotFoundError
 from kitcar.files.tree import Tree
-from kitcar.modelkit.compression import Method
+from kitcar.modelkit.compression import Method, compressor
 from kitcar.modelkit.ignore import IgnoreRules
 from kitcar.modelkit.plan import LayerPlan, plan_raw, plan_tar
 from kitcar.modelkit.stream import LayerStream
@@ -121,6 +121,11 @@ def test_compressed_stream_holds_the_same_archive(root: Path, method: Method, ri
 def test_gzip_stream_has_the_header_of_go(root: Path) -> None:
     assert drain(LayerStream(planned(root), Method.GZIP))[:10].hex() == "1f8b08000000000000ff"
     assert drain(LayerStream(planned(root), Method.GZIP_FASTEST))[:10].hex() == "1f8b08000000000004ff"
+
+
+def test_compressor_for_no_compression_gives_what_it_takes() -> None:
+    untouched = compressor(Method.NONE)
+    assert untouched.compress(memoryview(b"abc")) + untouched.flush() == b"abc"
 
 
 def test_large_compressed_stream_uses_each_buffer_again(tmp_path: Path) -> None:

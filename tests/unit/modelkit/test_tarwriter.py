@@ -73,6 +73,11 @@ def test_header_of_a_name_with_bytes_that_are_no_utf8_keeps_them() -> None:
     assert header[1024:1028] == b"a/b\0"
 
 
+def test_header_of_a_cut_name_does_not_end_with_a_slash() -> None:
+    header = tarwriter.header(b"d" * 99 + "/é/x".encode(), mode=0o644)
+    assert header[1024:1124] == b"d" * 99 + b"\0"
+
+
 def test_header_of_a_file_up_to_eight_gibibytes_is_one_block() -> None:
     assert len(tarwriter.header(b"big", mode=0o644, size=8 * GIB - 1)) == tarwriter.BLOCK
 
