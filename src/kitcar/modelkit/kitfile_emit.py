@@ -122,11 +122,7 @@ class _Writer:
         for number, item in enumerate(value):
             if number:
                 self._indicator(",")
-            if self._column == 0:
-                self.indent(level + _STEP)
             self._text(item, level + _STEP, flow=True)
-        if self._column == 0:
-            self.indent(level)
         self._indicator("]")
 
     def _text(self, text: str, level: int, *, flow: bool = False, simple_key: bool = False) -> None:
@@ -285,8 +281,6 @@ def _escaped(char: str) -> str:
 
 
 def _compare(left: str, right: str) -> int:
-    if left == right:
-        return 0
     return -1 if _before(left, right) else 1
 
 

@@ -84,13 +84,11 @@ def _mapped(text: bytes) -> Iterator[Any]:
         yield yaml
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if error.context_mark and mark.index >= len(text.decode("utf-8", "replace")):
+        if mark and error.context_mark and mark.index >= len(text.decode("utf-8", "replace")):
             mark = error.context_mark  # what was left open says more than where the text ends
         raise _fault(error.problem or error.context or str(error), mark) from error
     except yaml.reader.ReaderError as error:
         raise _fault(f"{error.reason} at position {error.position}", None) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise _fault("the text cannot be read", None) from error
 
 
 def _loader(yaml: Any) -> Any:

@@ -23,13 +23,13 @@ APACHE = (
 SKILL = "---\nname: sk\ndescription: does x\nlicense: MIT\n---\nbody"
 
 
-def generated(root: Path, files: Mapping[str, str | int], depth: int = 0, **package: str) -> Kitfile:
+def generated(root: Path, files: Mapping[str, str | int], depth: int = 0, package: Package | None = None) -> Kitfile:
     """The Kitfile for files with a text, or with a number of bytes."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x" * content if isinstance(content, int) else content)
-    return init(root, package=Package(**package), depth=depth)
+    return init(root, package=package or Package(), depth=depth)
 
 
 def lines(kitfile: Kitfile) -> list[str]:
@@ -66,7 +66,7 @@ def test_file_type_is_told_by_the_name(path: str, expected: FileType) -> None:
 
 
 def test_init_of_a_single_model_names_it(tmp_path: Path) -> None:
-    kitfile = generated(tmp_path, {"my.model.gguf": 5, "config.json": 1}, name="kit")
+    kitfile = generated(tmp_path, {"my.model.gguf": 5, "config.json": 1}, package=Package(name="kit"))
     assert kitfile.to_yaml() == (
         b"manifestVersion: 1.0.0\npackage:\n  name: kit\nmodel:\n  name: my.model\n  path: my.model.gguf\n"
         b"  parts:\n    - path: config.json\n"
@@ -183,8 +183,13 @@ def test_init_warns_of_a_licence_it_does_not_know(tmp_path: Path) -> None:
     assert generated(tmp_path, {"LICENSE": "All mine."}).warnings == ("Unable to determine license type",)
 
 
+def test_init_warns_of_a_licence_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").symlink_to("/proc/self/mem")
+    assert init(tmp_path).warnings == ("Unable to determine license type",)
+
+
 def test_init_of_a_skill_takes_the_whole_directory_for_a_prompt(tmp_path: Path) -> None:
-    kitfile = generated(tmp_path, {"SKILL.md": SKILL, "w.gguf": 1}, description="mine")
+    kitfile = generated(tmp_path, {"SKILL.md": SKILL, "w.gguf": 1}, package=Package(description="mine"))
     assert kitfile == Kitfile(
         package=Package(name="sk", description="mine", license="MIT"),
         prompts=(Prompt(name="sk", path=".", description="does x"),),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -32,7 +33,14 @@ KITFILE = Kitfile(
 )
 
 
-def layer(kind: str, path: str, content: bytes = b"", form: str = "tar", prefix: str = KIT, **more: str) -> Descriptor:
+def layer(
+    kind: str,
+    path: str,
+    content: bytes = b"",
+    form: str = "tar",
+    prefix: str = KIT,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Descriptor:
     annotations = {words.FILEPATH: path, **more} if path else more
     return Descriptor.of(f"{prefix}.{kind}.v1.{form}", content or f"{kind} {path}".encode(), annotations)
 
@@ -42,7 +50,7 @@ PART = layer("modelpart", "parts")
 CODE = layer("code", "src")
 DATA = layer("dataset", "d.csv")
 DOCS = layer("docs", "README.md")
-ASK = layer("code", "p.prompt", **PROMPT)
+ASK = layer("code", "p.prompt", more=PROMPT)
 SERVER = layer("mcpb", "s.mcpb", form="raw")
 LAYERS = (MODEL, PART, CODE, DATA, DOCS, ASK, SERVER)
 
@@ -129,7 +137,7 @@ def test_raw_layers_of_equal_files_are_told_apart_by_their_paths() -> None:
 
 def test_raw_layer_gives_mode_and_size_of_its_metadata_without_setuid() -> None:
     metadata = '{"name":"../x","mode":2541,"uid":0,"gid":0,"size":7,"mtime":"2001-02-03T04:05:06Z","typeflag":50}'
-    raw = layer("docs", "a", b"content", "raw", **{words.FILE_METADATA: metadata})
+    raw = layer("docs", "a", b"content", "raw", more={words.FILE_METADATA: metadata})
     (found,) = kit_of(marked(Kitfile(docs=(Docs(path="a"),)), (raw,)), (raw,)).layers()
     assert (found.mode, found.content_size) == (2541 & 0o777, 7)
 
@@ -142,7 +150,7 @@ def test_raw_layer_without_metadata_promises_nothing() -> None:
 
 @pytest.mark.parametrize("metadata", ["x", "[]", '{"mode":"x"}', '{"size":-1}', '{"size":1.5}', "[" * 100_000])
 def test_raw_layer_with_unreadable_metadata_is_refused(metadata: str) -> None:
-    raw = layer("docs", "a", b"content", "raw", **{words.FILE_METADATA: metadata})
+    raw = layer("docs", "a", b"content", "raw", more={words.FILE_METADATA: metadata})
     (problem,) = problems(kit_of(marked(Kitfile(docs=(Docs(path="a"),)), (raw,)), (raw,)))
     assert problem.startswith(f"error reading {words.FILE_METADATA} annotation on layer {raw.digest}")
 
@@ -187,7 +195,12 @@ def test_layer_of_an_unknown_type_is_refused(media_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("media_type", "label"),
-    [(f"{KIT}.model.v1.tar", "model"), (f"{KIT}.code.v1.tar", "code"), (f"{PACK}.doc.v1.tar", "doc")],
+    [
+        (f"{KIT}.model.v1.tar", "model"),
+        (f"{KIT}.code.v1.tar", "code"),
+        (f"{PACK}.doc.v1.tar", "doc"),
+        (f"{PACK}.weight.v1.tar", "weight"),
+    ],
 )
 def test_layer_of_another_kind_than_its_entry_is_refused(media_type: str, label: str) -> None:
     wrong = replace(DOCS, media_type=media_type)
