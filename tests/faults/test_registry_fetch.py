@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -34,7 +36,10 @@ MANIFEST = Manifest.build(Descriptor.of("application/x.config", b"{}"), (LAYER,)
 QUICK = Connection(
     plain_http=True,
     retry=RetryPolicy(attempts=3, base=0.001, retry_after_limit=0.01),
-    timeouts=Timeouts(connect=5, read=0.5, idle=0.3),
+    timeouts=Timeouts(connect=20, read=20, idle=20),
+)
+IMPATIENT = replace(
+    QUICK, timeouts=Timeouts(connect=20, read=0.5, idle=0.3), retry=RetryPolicy(attempts=20, base=0.001)
 )
 
 
@@ -69,6 +74,12 @@ def proxy(server: StubServer) -> Iterator[FaultProxy]:
 @pytest.fixture
 def repository(proxy: FaultProxy) -> Repository:
     return at(proxy.address)
+
+
+@pytest.fixture
+def unused_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def at(address: str, connection: Connection = QUICK) -> Repository:
@@ -106,14 +117,14 @@ def test_fetch_cut_for_ever_fails_as_transient(repository: Repository, proxy: Fa
     assert len(proxy.seen("/blobs/")) == 3
 
 
-def test_fetch_stalled_mid_blob_resumes(repository: Repository, proxy: FaultProxy) -> None:
+def test_fetch_stalled_mid_blob_resumes(proxy: FaultProxy) -> None:
     proxy.rules.append(Rule("GET .*/blobs/", Stall(1_500_000, seconds=600)))
-    assert fetched(repository) == BLOB
+    assert fetched(at(proxy.address, IMPATIENT)) == BLOB
 
 
-def test_fetch_without_an_answer_in_time_tries_again(repository: Repository, proxy: FaultProxy) -> None:
+def test_fetch_without_an_answer_in_time_tries_again(proxy: FaultProxy) -> None:
     proxy.rules.append(Rule("GET .*/blobs/", Stall(0, of="request", seconds=600)))
-    assert fetched(repository) == BLOB
+    assert fetched(at(proxy.address, IMPATIENT)) == BLOB
 
 
 @pytest.mark.parametrize("after", [0, 1_000_000])
@@ -286,14 +297,3 @@ def test_connections_serve_again(repository: Repository, server: StubServer) -> 
         assert fetched(direct) == BLOB
         assert direct.exists(LAYER)
     assert len(server.asked) - before == 6
-
-
-Peers = Callable[[], str]
-
-
-@pytest.fixture
-def unused_address() -> str:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"

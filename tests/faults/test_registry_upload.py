@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -35,8 +36,9 @@ SMALL = Descriptor.of("application/x.layer", BLOB[:100_000])
 QUICK = Connection(
     plain_http=True,
     retry=RetryPolicy(attempts=4, base=0.001, retry_after_limit=0.01),
-    timeouts=Timeouts(connect=5, read=5, idle=0.5, commit=1),
+    timeouts=Timeouts(connect=20, read=20, idle=20, commit=20),
 )
+IMPATIENT = replace(QUICK, timeouts=Timeouts(connect=20, read=20, idle=0.5, commit=1))
 
 
 class Registry:
@@ -234,9 +236,8 @@ def test_push_to_a_registry_that_stays_busy_fails_as_transient(repository: Repos
     assert len(proxy.seen("PATCH")) == 4
 
 
-def test_push_stalled_by_the_registry_gives_up_waiting_and_resumes(
-    repository: Repository, registry: Registry, proxy: FaultProxy
-) -> None:
+def test_push_stalled_by_the_registry_gives_up_waiting_and_resumes(registry: Registry, proxy: FaultProxy) -> None:
+    repository = Repository(Reference.parse(f"{proxy.address}/x"), connection=IMPATIENT)
     proxy.rules.append(Rule("PATCH", Stall(10, of="request", seconds=600)))
     repository.push(LARGE, BytesContent(BLOB))
     assert registry.blobs == {str(LARGE.digest): BLOB}
