@@ -103,7 +103,8 @@ requirements: ## Pin all requirements anew (needs uv)
 	  --no-emit-index-url --custom-compile-command "make requirements" "$$@"; }; \
 	lock --all-extras pyproject.toml -o requirements/runtime.txt; \
 	lock --all-extras pyproject.toml requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt; \
-	lock examples/iris/requirements.in -o requirements/demo.txt
+	lock examples/iris/requirements.in -o requirements/demo.txt; \
+	lock requirements/moto.in -o requirements/moto.txt
 
 clean: ## Remove what was made in the checkout (the cache stays)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist build demo

@@ -40,7 +40,11 @@ PEER_FIXTURES = {
     "docker_registry_binary": "docker-registry",
     "skopeo": "skopeo",
 }
-DEMO_REQUIREMENTS = Path(__file__).parents[1] / "requirements" / "demo.txt"
+REQUIREMENTS = Path(__file__).parents[1] / "requirements"
+ENVIRONMENT_FIXTURES = {
+    "mlserver_environment": REQUIREMENTS / "demo.txt",
+    "moto_environment": REQUIREMENTS / "moto.txt",
+}
 ENVIRONMENT = ("KITOPS_HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "SOURCE_DATE_EPOCH", "KIT_USER")
 
 
@@ -58,8 +62,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         for fixture in PEER_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             _peer(PEER_FIXTURES[fixture])
-        if "mlserver_environment" in getattr(item, "fixturenames", ()):
-            environments.environment(DEMO_REQUIREMENTS)
+        for fixture in ENVIRONMENT_FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            environments.environment(ENVIRONMENT_FIXTURES[fixture])
 
 
 _FOUND: dict[str, Path | peers.PeerMissingError] = {}
@@ -157,7 +161,13 @@ def docker_registry_binary() -> Path:
 @pytest.fixture(scope="session")
 def mlserver_environment() -> Path:
     """The folder of a virtual environment with MLServer and scikit-learn."""
-    return environments.environment(DEMO_REQUIREMENTS)
+    return environments.environment(ENVIRONMENT_FIXTURES["mlserver_environment"])
+
+
+@pytest.fixture(scope="session")
+def moto_environment() -> Path:
+    """The folder of a virtual environment with moto, which is AWS as a server."""
+    return environments.environment(ENVIRONMENT_FIXTURES["moto_environment"])
 
 
 @pytest.fixture(scope="session")

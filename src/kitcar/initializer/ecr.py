@@ -74,7 +74,7 @@ def _mapped(login: EcrLogin) -> Iterator[None]:
     except (aws.NoCredentialsError, aws.PartialCredentialsError, aws.InvalidConfigError) as error:
         hint = "annotate the service account with its role (eks.amazonaws.com/role-arn)"
         raise AuthError(f"{where}: {error}", status=401, hint=hint) from error
-    except aws.HTTPClientError as error:
+    except (aws.HTTPClientError, aws.ConnectionError) as error:
         raise TransportError(f"{where}: AWS did not answer: {error}") from error
     except (aws.BotoCoreError, OSError, ValueError) as error:
         hint = "check AWS_ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE and the region"

@@ -6,7 +6,7 @@ The only importer of google-auth; its requests go through our own transport, wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kitcar.errors import AuthError, KitcarError, TransportError, UnsupportedError
@@ -27,10 +27,14 @@ class _Answer:
 
 
 class _Requests:
-    """google-auth's transport (`google.auth.transport.Request`), made of ours."""
+    """google-auth's transport (`google.auth.transport.Request`), made of ours.
 
-    def __init__(self, transport: Transport, failed: type[Exception]) -> None:
-        self._transport, self._failed = transport, failed
+    Only the metadata server is spoken to without TLS; it is on the node, where no proxy reaches.
+    """
+
+    def __init__(self, connection: Connection, failed: type[Exception]) -> None:
+        self._transport, self._failed = Transport(connection), failed
+        self._node = Transport(replace(connection, proxy=None, http_proxy=None, https_proxy=None))
 
     def __call__(
         self,
@@ -43,7 +47,8 @@ class _Requests:
     ) -> _Answer:
         try:
             data = body.encode() if isinstance(body, str) else body
-            response = self._transport.send(Request(method, url, dict(headers or {}), data, timeout))
+            transport = self._transport if url.startswith("https:") else self._node
+            response = transport.send(Request(method, url, dict(headers or {}), data, timeout))
             return _Answer(response.status, response.headers, response.read(_ANSWER_LIMIT))
         except KitcarError as error:
             raise self._failed(error.message) from error
@@ -64,7 +69,7 @@ def gar_credential(login: GarLogin, connection: Connection) -> Credential:
         hint = "install kitcar[gcp], or give KIT_USER and KIT_PASSWORD"
         raise UnsupportedError("logging in to Google Artifact Registry needs google-auth", hint=hint) from None
     where = f"logging in to {login.registry}"
-    requests: Any = _Requests(Transport(connection), exceptions.TransportError)
+    requests: Any = _Requests(connection, exceptions.TransportError)
     try:
         found: Any = google.auth.default(scopes=_SCOPES, request=requests)
         credentials = found[0]
