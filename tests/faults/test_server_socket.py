@@ -24,7 +24,7 @@ from kitcar.oci.storage import BytesContent
 from kitcar.registry.repository import Repository
 from kitcar.registry.retry import RetryPolicy
 from kitcar.registry.settings import Connection
-from kitcar.server import RunningRegistry
+from kitcar.server import RunningRegistry, ServerSettings, serve
 from kitcar.stores.layout import LayoutStore
 from kitcar.testing.proxy import Cut, FaultProxy, Rule
 from kitcar.testing.samples import noise, sample
@@ -217,6 +217,18 @@ def test_stopped_registry_leaves_no_thread_and_no_upload(tmp_path: Path) -> None
     assert threading.active_count() == before
     with pytest.raises(KitcarError, match="not started"):
         _ = RunningRegistry(tmp_path).stopped
+
+
+def test_serve_ends_at_a_signal_and_leaves_the_handlers_as_they_were(tmp_path: Path) -> None:
+    before, lines = signal.getsignal(signal.SIGTERM), list[str]()
+
+    def announce(line: str) -> None:
+        lines.append(line)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    serve(ServerSettings(tmp_path).at("127.0.0.1:0"), announce)
+    assert len(lines) == 1
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 SERVE = """

@@ -66,7 +66,11 @@ class Blobs:
         upload = self._uploads.begin(route.name)
         if expected is None:
             return _accepted(upload, status=202)
-        return self._complete(upload, request, expected)
+        try:
+            return self._complete(upload, request, expected)
+        finally:
+            # Nobody knows the session, so nobody could go on where this request stopped.
+            self._uploads.cancel(upload)
 
     def status(self, _request: Request, route: Route) -> Response:
         """GET of a session: how far it came."""

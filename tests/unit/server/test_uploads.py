@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import resource
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -128,6 +129,7 @@ def test_wrong_digest_is_refused_and_ends_the_upload(client: Any) -> None:
     assert (answer.status, answer.code) == (400, "DIGEST_INVALID")
     assert client("GET", where).code == "BLOB_UPLOAD_UNKNOWN"
     assert client("HEAD", f"/v2/{NAME}/blobs/{DIGEST}").status == 404
+    assert len(parts(client)) == (way == "PUT")
     assert parts(client) == []
 
 
@@ -212,3 +214,29 @@ def test_bytes_that_are_here_already_are_stored_once(client: Any) -> None:
     client.blob(DATA)
     assert client.store.path(Digest.of(DATA)).stat().st_ino == before
     assert parts(client) == []
+
+
+@pytest.mark.parametrize("way", ["POST", "PATCH", "PUT"])
+def test_full_disk_is_an_answer_and_ends_the_upload(client: Any, way: str) -> None:
+    where = begin(client)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        url = f"/v2/{NAME}/blobs/uploads/" if way == "POST" else where
+        answer = client(way, f"{url}?digest={DIGEST}", DATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (answer.status, answer.code) == (500, "UNKNOWN")
+    assert "File too large" in answer.json["errors"][0]["message"]
+    if way != "POST":
+        assert client("GET", where).code == "BLOB_UPLOAD_UNKNOWN"
+        assert parts(client) == []
+
+
+@pytest.mark.parametrize("way", ["POST", "PUT"])
+def test_cut_upload_of_the_whole_is_refused(client: Any, way: str) -> None:
+    url = f"/v2/{NAME}/blobs/uploads/" if way == "POST" else begin(client)
+    answer = client(way, f"{url}?digest={DIGEST}", source=Cut(DATA[:5000]), length=len(DATA))
+    assert (answer.status, answer.code) == (400, "BLOB_UPLOAD_INVALID")
+    assert client("HEAD", f"/v2/{NAME}/blobs/{DIGEST}").status == 404
+    assert len(parts(client)) == (way == "PUT")

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitcar.errors import InvalidError, KitcarError, NotFoundError, UnsupportedError
+from kitcar.oci import media
 from kitcar.oci.copy import copy
 from kitcar.oci.descriptor import Descriptor
 from kitcar.oci.manifest import MAX_SIZE
@@ -327,3 +328,27 @@ def test_blob_in_use_is_not_deleted_on_its_own(root: Path) -> None:
     repository.delete(loose)
     with pytest.raises(NotFoundError):
         repository.delete(loose)
+
+
+def test_index_and_damaged_manifest_among_referrers(root: Path) -> None:
+    repository = LayoutStore(root).repository(NAME)
+    subject = sample(b"layer").push(repository, "v1")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media.INDEX,
+        "artifactType": "application/vnd.many",
+        "manifests": [],
+        "subject": subject.encode(),
+    }
+    raw = json.dumps(document).encode()
+    index = Descriptor.of(media.INDEX, raw)
+    repository.push(index, BytesContent(raw))
+    damaged, missing = sample(b"a", subject=subject), sample(b"b", subject=subject)
+    for kit in (damaged, missing):
+        kit.push(repository)
+    store = repository.store
+    store.path(damaged.descriptor.digest).unlink()
+    store.path(damaged.descriptor.digest).write_bytes(b"{")
+    store.path(missing.descriptor.digest).unlink()
+    (found,) = repository.referrers(subject)
+    assert (found, found.artifact_type) == (index, "application/vnd.many")
