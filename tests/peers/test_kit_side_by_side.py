@@ -410,3 +410,12 @@ def test_push_of_a_directory_is_read_by_kit(kit: Callable[..., Kit], tmp_path: P
     assert all(line.startswith("Already pushed ") for line in again[1:-1])
     theirs("unpack", f"{name}:v2", "--plain-http", "-d", tmp_path / "out")
     assert tree(tmp_path / "out").keys() == tree(context).keys()
+
+
+def test_push_to_another_repository_mounts_what_the_registry_has(tmp_path: Path, docker_registry: Server) -> None:
+    ours, name = Kitcar(tmp_path / "home"), f"{docker_registry.address}/{tmp_path.name.replace('_', '-')}"
+    ours("pack", make_context(tmp_path / "context"), "-t", f"{name}/one:v1")
+    assert ours("push", f"{name}/one:v1", "--plain-http").err.count("  done in ") == 4
+    assert ours("push", f"{name}/one:v1", f"{name}/two:v1", "--plain-http").err.count("  mounted\n") == 4
+    ours("remove", "--all", "--force")
+    ours("pull", f"{name}/two:v1", "--plain-http")

@@ -73,7 +73,7 @@ def _connection(session: Session, call: Call) -> Connection:
         session.settings.environ,
         plain_http=plain,
         verify_tls=verify,
-        ca_files=trusted,
+        ca_files=trusted if verify and not plain else (),
         client_cert=call.text("cert") or session.settings.client_cert or None,
         client_key=call.text("key") or session.settings.client_key or None,
         proxy=call.text("proxy") or None,
