@@ -227,12 +227,20 @@ def _known(descriptor: Descriptor) -> LayerType:
 
 
 def _pack_diff_ids(source: ReadTarget, manifest: Manifest) -> tuple[Digest, ...] | None:
-    """The diffIds of a ModelPack's config, one for each layer; None where there is no such config."""
+    """The diffIds of a ModelPack's config; None where there is no such config."""
     if manifest.config.media_type != words.MODELPACK_CONFIG:
         return None
+    return diff_ids_of(fetch_all(source, manifest.config), manifest)
+
+
+def diff_ids_of(config: bytes, manifest: Manifest) -> tuple[Digest, ...]:
+    """The diffIds that the config of a ModelPack lists, one for each layer.
+
+    Raises:
+        InvalidError: they cannot be read, or are not as many as layers.
+    """
     try:
-        document = json.loads(fetch_all(source, manifest.config))
-        listed = document["modelfs"]["diffIds"] or []
+        listed = json.loads(config)["modelfs"]["diffIds"] or []
         diff_ids = tuple(Digest.parse(item) for item in listed)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise InvalidError("failed to parse modelpack config: it has no readable modelfs.diffIds") from error

@@ -183,6 +183,13 @@ class Kitfile:
 
         return decode_json(raw, where)
 
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON schema of the YAML form, for editors; paths and duplicates are beyond it."""
+        from kitcar.modelkit.schema import schema
+
+        return schema()
+
     def to_yaml(self) -> bytes:
         """The YAML form, byte for byte as kit writes it; digests are left out."""
         from kitcar.modelkit.kitfile_emit import write

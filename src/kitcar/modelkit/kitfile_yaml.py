@@ -123,7 +123,7 @@ def scalar_of(node: Node, report: Any) -> Any:
     if node.tag == scalar.STR or node.tag not in scalar.RESOLVABLE:
         return node.text
     tag, value = scalar.resolve(node.text)
-    if tag == scalar.INT and node.tag == scalar.FLOAT:
+    if tag == scalar.INT and node.tag == scalar.FLOAT and -(2**63) <= value < 2**63:
         return float(value)
     if tag != node.tag:
         report(node, f"cannot decode {tag} `{node.text}` as a {node.tag}")
