@@ -28,10 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-write", action="store_true", help="only print")
     options = parser.parse_args(arguments)
     wanted = set(filter(None, options.only.split(",")))
-    parts = [report.heading(options.runs)]
     failed = False
     with tempfile.TemporaryDirectory(prefix="kitcar-bench-", dir=options.folder) as name:
         folder = Path(name)
+        parts = [report.heading(options.runs, folder)]
         with registries.docker_registry(peers.find("docker-registry"), folder / "registry") as registry:
             here = World(folder, options.size * 1024 * 1024, registry, tools())
             for scenario in scenarios(here, wanted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,14 +43,15 @@ def table(scenario: Scenario, results: Sequence[Result]) -> str:
     return f"### {scenario.title[0].upper()}{scenario.title[1:]}{size}\n\n" + "\n".join(lines) + "\n"
 
 
-def heading(runs: int) -> str:
+def heading(runs: int, folder: Path) -> str:
     """When and where the measurements were made."""
+    command = ["stat", "--file-system", "--format=%T", str(folder)]
+    files = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
-    return (
-        f"{datetime.now(UTC):%d %B %Y}: {os.cpu_count()} processors, {memory:.0f} GiB of memory, Linux "
-        f"{platform.release().split('-')[0]}, Python {platform.python_version()}; {runs} runs each, medians; kit 1.15.0, "
-        "oras 1.3.3, crane 0.22.1, docker-registry of Debian.\n"
-    )
+    machine = f"{os.cpu_count()} processors, {memory:.0f} GiB of memory, files on {files}"
+    software = f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+    peers = "kit 1.15.0, oras 1.3.3, crane 0.22.1, docker-registry of Debian"
+    return f"{datetime.now(UTC):%d %B %Y}: {machine}; {software}; {peers}. {runs} runs each, medians.\n"
 
 
 def record(text: str) -> None:

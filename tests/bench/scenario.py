@@ -128,7 +128,7 @@ def _pack(key: str, title: str, here: World, context: Path, size: int) -> Scenar
     def packs(tool: str) -> Prepare:
         def prepare() -> Attempt:
             home = here.home(tool)
-            command = (here.tools[tool], "pack", context, "-t", "localhost/bench/model:v1", "--progress", "none")
+            command = (here.tools[tool], "pack", context, "-t", "bench/model:v1", "--progress", "none")
             return Attempt(command, {"KITOPS_HOME": str(home)}, (home,), home / "storage" / "index.json")
 
         return prepare
@@ -205,10 +205,10 @@ def _unpacks(here: World, tool: str, words: tuple[str, ...], home: Path, context
 
 def _unpack_local(here: World, context: Path, size: int) -> Scenario:
     home = here.home("kit")
-    here.run(here.tools["kit"], "pack", context, "-t", "localhost/bench/model:v1", home=home)
+    here.run(here.tools["kit"], "pack", context, "-t", "bench/model:v1", home=home)
 
     def unpacks(tool: str) -> Prepare:
-        return lambda: _unpacks(here, tool, ("localhost/bench/model:v1",), home, context)
+        return lambda: _unpacks(here, tool, ("bench/model:v1",), home, context)
 
     tools = {**_floors(here, context), "kitcar": unpacks("kitcar"), "kit (unchecked)": unpacks("kit")}
     return Scenario(
