@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -47,12 +46,3 @@ class TestRepositoryOverTheEmbeddedRegistry(
     @pytest.fixture
     def origin(self, registry: RunningRegistry, origin_name: str) -> Repository:
         return repository(registry, origin_name)
-
-    @pytest.fixture(autouse=True)
-    def emptied(self, registry: RunningRegistry, tmp_path: Path) -> Iterator[None]:
-        """Each test finds an empty registry: blobs are shared by all repositories."""
-        yield
-        for path in (registry.root / "blobs" / "sha256").iterdir():
-            path.unlink()
-        for path in registry.root.glob("*=-*.json"):
-            path.unlink()
