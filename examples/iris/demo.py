@@ -17,11 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 KITCAR = (sys.executable, "-m", "kitcar")
 EXAMPLE_REFERENCE = "registry.example.com/team/iris:v1"
 PLAIN_HTTP = 'value: "--plain-http"'
+MODEL = "iris"
 SPECIES = ("setosa", "versicolor", "virginica")
 
 
@@ -43,18 +45,12 @@ class Demo:
         """Where the ModelKit goes."""
         return f"127.0.0.1:{self.port}/team/iris:v1"
 
-    @property
-    def model(self) -> Path:
-        """The directory that becomes the ModelKit."""
-        return self.work / "iris"
-
     def run(self) -> None:
         """All steps in order; the registry stops when they end, however they do."""
         with self.registry():
             self.train()
-            self.kitcar("Write a Kitfile", "init", str(self.model), "--name", "iris", "--desc", "Kinds of iris")
-            print(_indented((self.model / "Kitfile").read_text()))
-            self.kitcar("Pack the ModelKit", "pack", str(self.model), "-t", self.reference)
+            self.kitcar("Write a Kitfile", "init", MODEL, "--name", "iris", "--desc", "Kinds of iris")
+            self.kitcar("Pack the ModelKit", "pack", MODEL, "-t", self.reference)
             print(f"  {_size(self.work / 'home' / 'storage')} in local storage")
             self.kitcar("Push it", "push", "--plain-http", self.reference)
             print(f"  {_size(self.work / 'registry')} in the registry")
@@ -63,11 +59,11 @@ class Demo:
     @contextlib.contextmanager
     def registry(self) -> Iterator[None]:
         """kitcar's own registry, in a process of its own."""
-        command = [*KITCAR, "registry", "serve", "--root", str(self.work / "registry")]
+        command = [*KITCAR, "registry", "serve", "--root", "registry"]
         command += ["--address", f"127.0.0.1:{self.port}"]
         started = self.begin("Start a registry", command)
         with (self.work / "registry.log").open("wb") as log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environ)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.place)
         try:
             self.until_it_answers(child)
             self.end("Start a registry", started)
@@ -82,20 +78,20 @@ class Demo:
 
     def train(self) -> None:
         """Trains in the interpreter that has scikit-learn."""
-        command = [self.python, str(HERE / "train.py"), str(self.model)]
-        command += ["--request", str(HERE / "request.json"), "--expect", str(self.work / "expected.json")]
+        shutil.copy(HERE / "request.json", self.work)
+        command = [self.python, str(HERE / "train.py"), MODEL, "--request", "request.json", "--expect", "expected.json"]
         self.step("Train a model", command)
-        print(f"  {_size(self.model)} in {self.model}")
+        print(f"  {_size(self.work / MODEL)}")
 
     def serve(self) -> list[int]:
         """Fills the reference in, runs the InferenceService, asks it once; gives the predictions."""
         service, storage = self.work / "inference-service.yaml", self.work / "cluster-storage-container.yaml"
         service.write_text((HERE / service.name).read_text().replace(EXAMPLE_REFERENCE, self.reference))
         storage.write_text((HERE / storage.name).read_text().replace('value: ""', PLAIN_HTTP))
-        print(f"\n{service}:\n{_indented(service.read_text())}")
+        print(f"\n{service.name}:\n{_indented(service.read_text())}")
         answer = self.kitcar(
             "Deliver it, serve it, ask it",
-            *("run", str(service), "--storage-container", str(storage), "--once", str(HERE / "request.json")),
+            *("run", service.name, "--storage-container", storage.name, "--once", "request.json"),
         )
         predictions: list[int] = json.loads(answer)["outputs"][0]["data"]
         return predictions
@@ -115,8 +111,8 @@ class Demo:
     def step(self, title: str, command: Sequence[str]) -> str:
         """Runs a command and shows what it says; gives its standard output."""
         started = self.begin(title, command)
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environ, check=False
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **self.place
         )
         print(_indented(done.stderr + done.stdout), end="")
         if done.returncode:
@@ -126,7 +122,7 @@ class Demo:
 
     def begin(self, title: str, command: Sequence[str]) -> float:
         """Shows a step's name and command, shortened to what a person would type."""
-        shown = shlex.join(command).replace(shlex.join(KITCAR), "kitcar").replace(f"{self.python} ", "python ")
+        shown = shlex.join(command).replace(shlex.join(KITCAR), "kitcar").replace(f"{self.python} {HERE}/", "python ")
         print(f"\n== {title}\n$ {shown}", flush=True)
         return time.monotonic()
 
@@ -153,9 +149,10 @@ class Demo:
         raise StepError("the registry does not answer")
 
     @property
-    def environ(self) -> dict[str, str]:
-        """This environment, with a storage of the demo's own."""
-        return {**os.environ, "KITOPS_HOME": str(self.work / "home"), "PYTHONUNBUFFERED": "1"}
+    def place(self) -> dict[str, Any]:
+        """Where commands run: in the demo's directory, with a storage of its own."""
+        environ = {**os.environ, "KITOPS_HOME": str(self.work / "home"), "PYTHONUNBUFFERED": "1"}
+        return {"cwd": self.work, "env": environ}
 
 
 def main() -> int:

@@ -7,19 +7,57 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from kitcar.errors import KitcarError, NotFoundError
 
 _TAIL = 4096
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    directory: Path,
+    output: Path | IO[bytes] | int,
+    grace: float = 5.0,
+) -> Iterator[Process]:
+    """A program that is stopped when the block ends, however it ends; see `Process`."""
+    process: Process | None = None
+    try:
+        with _deferred_signals():
+            process = Process(command, environ=environ, directory=directory, output=output, grace=grace)
+        yield process
+    finally:
+        if process is not None:
+            process.stop()
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Lets a request to end wait, so that no program is started that nobody knows of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: pending.append(number)) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    for caught in pending:
+        signal.raise_signal(caught)
 
 
 class Process:
-    """A running program. As a context manager it is stopped, however the block ends."""
+    """A running program of its own process group; `started` sees to its end."""
 
     def __init__(
         self,
@@ -55,14 +93,6 @@ class Process:
                 )
             except OSError as error:
                 raise KitcarError(f"{command[0]} cannot be started: {error.strerror}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def running(self) -> bool:

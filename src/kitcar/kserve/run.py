@@ -16,7 +16,7 @@ from pathlib import Path
 from kitcar.errors import KitcarError, NotFoundError, TransportError
 from kitcar.kserve.environment import environment, expand_all
 from kitcar.kserve.inference import InferenceClient
-from kitcar.kserve.process import Process
+from kitcar.kserve.process import Process, started
 from kitcar.kserve.runtime import RUNTIMES, Ports, Runtime, find_runtime, plan
 from kitcar.kserve.values import Container, EnvVar, InferenceService, Objects, StorageContainer, UriFormat
 
@@ -81,15 +81,15 @@ def running(
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kitcar-run-", ignore_cleanup_errors=True)))
         model_dir = work / "mnt" / "models"
         model_dir.mkdir(parents=True)
-        started = time.monotonic()
+        since = time.monotonic()
         initialize(service, storage, objects, options, model_dir=model_dir, work=work)
-        options.say(f"Model fetched into {model_dir} in {time.monotonic() - started:.1f} s")
+        options.say(f"Model fetched into {model_dir} in {time.monotonic() - since:.1f} s")
         ports = _ports(options.port)
-        started = time.monotonic()
-        server = stack.enter_context(_serve(service, runtime, objects, options, (model_dir, work, ports)))
+        since = time.monotonic()
+        server = stack.enter_context(_served(service, runtime, objects, options, (model_dir, work, ports)))
         client = InferenceClient(ports.http, service.name)
         _wait_ready(client, server, runtime, options.ready_seconds)
-        options.say(f"Model server ready at {client.url} in {time.monotonic() - started:.1f} s")
+        options.say(f"Model server ready at {client.url} in {time.monotonic() - since:.1f} s")
         yield Running(client, server, model_dir)
 
 
@@ -116,7 +116,7 @@ def initialize(
     options.say(f"Storage container {storage.name}: {service.storage_uri}")
     log = work / "storage-initializer.log"
     output: Path | int = log if options.output is None else options.output
-    with Process(expand_all(command, values), environ=environ, directory=work, output=output) as process:
+    with started(expand_all(command, values), environ=environ, directory=work, output=output) as process:
         code = process.wait(options.initializer_seconds)
         tail = process.tail
     if code == 0:
@@ -136,13 +136,14 @@ def _entrypoint(container: Container, options: RunOptions) -> tuple[str, ...]:
     return container.command or options.images.get(container.image, own)
 
 
-def _serve(
+@contextlib.contextmanager
+def _served(
     service: InferenceService,
     runtime: Runtime,
     objects: Objects,
     options: RunOptions,
     places: tuple[Path, Path, Ports],
-) -> Process:
+) -> Iterator[Process]:
     model_dir, work, ports = places
     settings_dir = work / "server" / service.name
     settings_dir.mkdir(parents=True)
@@ -152,13 +153,13 @@ def _serve(
     values = environment(Container(env=service.env), objects, service.namespace)
     environ = _inherited(options.environ) | dict(launch.environ) | values
     output: Path | int = work / "server.log" if options.output is None else options.output
-    try:
-        return Process(_located(launch.command, environ), environ=environ, directory=settings_dir, output=output)
-    except NotFoundError as error:
+    command = _located(launch.command, environ)
+    if shutil.which(command[0], path=environ.get("PATH")) is None:
         hint = f"install {runtime.packages}, or " if runtime.packages else ""
-        raise NotFoundError(
-            error.message, hint=f"{hint}name the server with --runtime {service.model_format}=COMMAND"
-        ) from error
+        hint += f"name the server with --runtime {service.model_format}=COMMAND"
+        raise NotFoundError(f"there is no program {command[0]!r} here", hint=hint)
+    with started(command, environ=environ, directory=settings_dir, output=output) as process:
+        yield process
 
 
 def _located(command: tuple[str, ...], environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from collections import UserDict
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kitcar.errors import NotFoundError
-from kitcar.kserve.process import Process
+from kitcar.kserve.process import Process, started
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 PARENT_OF_A_STUBBORN_CHILD = """
@@ -24,9 +28,9 @@ time.sleep(600)
 """
 
 
-def python(code: str, folder: Path, grace: float = 5.0) -> Process:
+def python(code: str, folder: Path, grace: float = 5.0) -> AbstractContextManager[Process]:
     command = [sys.executable, "-c", code]
-    return Process(command, environ=ENVIRON, directory=folder, output=folder / "log", grace=grace)
+    return started(command, environ=ENVIRON, directory=folder, output=folder / "log", grace=grace)
 
 
 def alive(pid: int) -> bool:
@@ -58,11 +62,11 @@ def test_process_that_outlasts_the_wait_gives_none_and_is_stopped(tmp_path: Path
 
 
 def test_process_stop_ends_grandchildren_that_ignore_it(tmp_path: Path) -> None:
-    process = python(PARENT_OF_A_STUBBORN_CHILD, tmp_path, grace=0.2)
-    while not (tmp_path / "pid").exists():
-        time.sleep(0.01)
-    child = int((tmp_path / "pid").read_text())
-    assert alive(child)
+    with python(PARENT_OF_A_STUBBORN_CHILD, tmp_path, grace=0.2) as process:
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)
+        child = int((tmp_path / "pid").read_text())
+        assert alive(child)
     assert process.stop() == 137
     while alive(child):
         time.sleep(0.01)
@@ -76,5 +80,25 @@ def test_process_has_only_the_environment_it_was_given_and_no_input(tmp_path: Pa
 
 
 def test_process_unknown_program_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no program 'no-such-program'"):
-        Process(["no-such-program"], environ=ENVIRON, directory=tmp_path, output=tmp_path / "log")
+    unknown = started(["no-such-program"], environ=ENVIRON, directory=tmp_path, output=tmp_path / "log")
+    with pytest.raises(NotFoundError, match="no program 'no-such-program'"), unknown:
+        pass
+
+
+def test_process_interrupted_while_it_starts_is_stopped(tmp_path: Path) -> None:
+    class Interrupting(UserDict[str, str]):
+        """An environment whose reading is the moment that the signal comes."""
+
+        def keys(self) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return super().keys()
+
+    command = [sys.executable, "-c", "import time; time.sleep(600)", f"unique-{tmp_path}"]
+    interrupted = started(
+        command, environ=Interrupting(ENVIRON), directory=tmp_path, output=tmp_path / "log", grace=0.2
+    )
+    with pytest.raises(KeyboardInterrupt), interrupted:
+        pytest.fail("the block must not be entered")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [line for line in lines if f"unique-{tmp_path}".encode() in line]
