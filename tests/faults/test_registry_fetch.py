@@ -52,7 +52,7 @@ def registry(request: Asked) -> Reply:
         return Reply(404, {"Content-Type": "application/json"}, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
     headers = {"Content-Type": kind, "Docker-Content-Digest": str(Digest.of(content))}
     if asked := request.headers.get("range"):
-        start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        start = int(asked.removeprefix("bytes=").partition("-")[0])
         headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         return Reply(206, headers, content[start:])
     return Reply(200, headers, content)
@@ -101,7 +101,7 @@ def test_fetch_cut_mid_blob_resumes_from_what_was_received(
     ranges = [item.headers.get("range") for item in proxy.seen("/blobs/")]
     assert len(ranges) == 2
     if not reset and after:
-        assert ranges == [None, f"bytes={after}-"]
+        assert ranges == [None, f"bytes={after}-{len(BLOB) - 1}"]
 
 
 def test_fetch_cut_several_times_goes_on_while_something_arrives(repository: Repository, proxy: FaultProxy) -> None:

@@ -112,7 +112,7 @@ class BlobReader:
         response = self._ask(self._position)
         if not self._position:
             return response
-        if response.status == _UNSATISFIABLE:
+        if response.status == _UNSATISFIABLE and may_skip:
             response.drain()
             return None
         if response.status == _PARTIAL:

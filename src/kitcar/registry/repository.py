@@ -216,7 +216,8 @@ class Repository:
             headers = {"Accept": _ACCEPT} if kind == "manifest" else {}
             accepted = (200, 206, 416) if position else (200,)
             if position:
-                headers["Range"] = f"bytes={position}-"
+                # Not every registry understands a range without an end.
+                headers["Range"] = f"bytes={position}-{descriptor.size - 1}"
             url = f"{self._path}/{kind}s/{descriptor.digest}"
             subject = f"{kind} {descriptor.digest}"
             return self._client.send(Call("GET", url, subject, accepted, headers, scopes=self._scopes(_PULL)))

@@ -150,7 +150,7 @@ def test_reader_from_the_end_asks_nothing() -> None:
     assert server.asked == []
 
 
-@pytest.mark.parametrize("answer", [Piece(DATA), Piece(DATA[4:], 206, 4), Piece(DATA, 206)])
+@pytest.mark.parametrize("answer", [Piece(DATA), Piece(b"", 416), Piece(DATA[4:], 206, 4), Piece(DATA, 206)])
 def test_reader_from_the_middle_of_a_server_without_ranges_says_so(answer: Piece) -> None:
     with pytest.raises(UnsupportedError):
         BlobReader(Server(lambda *_: answer), len(DATA), PAUSER, offset=5)
