@@ -214,20 +214,39 @@ def test_pushing_to_nobody_is_one_sentence_and_a_hint(world: World) -> None:
 def test_command_that_is_killed_shows_nothing_wrong_and_a_rerun_mends_it(world: World, verb: str) -> None:
     if verb != "push":
         world.publish()
+    assert stopped(world, verb, signal.SIGKILL) == -signal.SIGKILL
+    world.check_nothing_wrong(verb)
+    world.kitcar(*world.line(verb))
+    world.check_whole(verb)
+
+
+@pytest.mark.parametrize("verb", ["pull", "unpack", "push"])
+def test_command_that_is_interrupted_while_the_network_stalls_ends_and_a_rerun_mends_it(
+    world: World, verb: str
+) -> None:
+    if verb != "push":
+        world.publish()
+    assert stopped(world, verb, signal.SIGINT) == 130
+    world.check_nothing_wrong(verb)
+    world.kitcar(*world.line(verb))
+    world.check_whole(verb)
+
+
+def stopped(world: World, verb: str, number: signal.Signals) -> int:
+    """Runs a command until its transfer stalls, sends it a signal, and gives its exit code."""
     upload = Rule(r"(PATCH|PUT) .*/uploads/", Stall(MIB, of="request"), times=None)
     stall = upload if verb == "push" else Rule(BLOB, Stall(2 * MIB), times=None)
     world.proxy.rules.append(stall)
     command = [sys.executable, "-m", "kitcar", *map(str, world.line(verb)), "--plain-http"]
     environment = {**os.environ, "KITOPS_HOME": str(world.folder / "home")}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         until = time.monotonic() + 30
         while not stall.hits and time.monotonic() < until:
             time.sleep(0.02)
         time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
     assert stall.hits
+    assert b"Traceback" not in said
     world.proxy.rules.clear()
-    world.check_nothing_wrong(verb)
-    world.kitcar(*world.line(verb))
-    world.check_whole(verb)
+    return process.returncode

@@ -15,6 +15,7 @@ import click
 
 from kitcar.cli import fault
 from kitcar.cli.flag import Kind, usage_lines
+from kitcar.cli.interrupt import CODE
 from kitcar.cli.session import GlobalFlags, Session, Surroundings
 from kitcar.cli.verb import GLOBAL_FLAGS, HELP
 
@@ -40,7 +41,6 @@ VERBS: Mapping[str, str] = {
 }
 HIDDEN = {"__complete": "complete"}
 
-_INTERRUPTED = 128 + signal.SIGINT
 _NOBODY_READS = 128 + signal.SIGPIPE
 
 
@@ -134,7 +134,7 @@ def run(arguments: Sequence[str], around: Surroundings, command: Family | None =
         _silence(around)
         return _NOBODY_READS
     except (KeyboardInterrupt, click.Abort):
-        return _INTERRUPTED
+        return CODE
     except click.UsageError as error:
         fault.report_usage(session.console, error)
         return 1

@@ -38,6 +38,7 @@ _INIT = Flag(
     ),
     flags=(_LOG_FORMAT, _TERMINATION_LOG, _INIT),
     takes=Arity(),
+    patient=True,
 )
 def command(session: Session, call: Call) -> None:
     """Runs the entrypoint and leaves with its exit code."""

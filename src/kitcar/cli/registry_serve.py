@@ -38,6 +38,7 @@ _READ_ONLY = Flag("read-only", "Refuse every change", Kind.SWITCH)
     ),
     flags=(_ROOT, _ADDRESS, _HTPASSWD, _READ_ONLY),
     takes=exactly(0),
+    patient=True,
 )
 def command(session: Session, call: Call) -> None:
     """Serves."""

@@ -58,6 +58,7 @@ _FLAGS = (
     ),
     flags=_FLAGS,
     takes=Arity(1),
+    patient=True,
 )
 def command(session: Session, call: Call) -> None:
     """Runs the service and prints the answer, or serves."""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kitcar.cli.flag import Call, Flag, FlagError, Kind, parse, usage_lines
+from kitcar.cli.interrupt import prompt_interrupts
 from kitcar.cli.session import LEVELS, PROGRESS_STYLES, GlobalFlags, Session
 
 Body = Callable[[Session, Call], None]
@@ -66,9 +67,11 @@ class Usage:
 class Verb(click.Command):
     """A command with kit's flags and help; its body gets the session and the parsed call."""
 
-    def __init__(self, name: str, body: Body, usage: Usage, flags: Sequence[Flag], arity: Arity) -> None:
+    def __init__(
+        self, name: str, body: Body, usage: Usage, flags: Sequence[Flag], arity: Arity, *, patient: bool = False
+    ) -> None:
         super().__init__(name, help=usage.long, short_help=usage.short, add_help_option=False)
-        self.usage, self.flags, self.arity, self.body = usage, tuple(flags), arity, body
+        self.usage, self.flags, self.arity, self.body, self.patient = usage, tuple(flags), arity, body, patient
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parses with `flag.parse`; prints help when asked for.
@@ -97,7 +100,10 @@ class Verb(click.Command):
         root.obj = ctx.ensure_object(Session).with_flags(
             GlobalFlags(call.text("config"), call.text("log-level"), call.text("progress"), call.number("verbose"))
         )
-        return self.body(root.obj, call)
+        if self.patient:
+            return self.body(root.obj, call)
+        with prompt_interrupts(root.obj.console.err):
+            return self.body(root.obj, call)
 
     def get_help(self, ctx: click.Context) -> str:
         """The whole help."""
@@ -113,11 +119,13 @@ class Verb(click.Command):
         return f"\nUsage:\n  {line}{examples}\n\nFlags:\n{flags}\n\nGlobal Flags:\n{shared}"
 
 
-def verb(name: str, usage: Usage, *, flags: Sequence[Flag] = (), takes: Arity) -> Callable[[Body], Verb]:
-    """Makes a function of a session and a call into a command."""
+def verb(
+    name: str, usage: Usage, *, flags: Sequence[Flag] = (), takes: Arity, patient: bool = False
+) -> Callable[[Body], Verb]:
+    """Makes a function of a session and a call into a command; a `patient` one ends only when it has tidied up."""
 
     def wrap(body: Body) -> Verb:
-        return Verb(name, body, usage, flags, takes)
+        return Verb(name, body, usage, flags, takes, patient=patient)
 
     return wrap
 
