@@ -8,15 +8,15 @@ from kitcar.cli import naming
 from kitcar.cli.fault import failing
 from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.listing import Row, list_local, list_remote
-from kitcar.cli.network import NETWORK_FLAGS, Network
+from kitcar.cli.network import NETWORK_FLAGS, Network, concurrency_of
 from kitcar.cli.output import table
 from kitcar.cli.session import Session
-from kitcar.cli.template import Template
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError
 from kitcar.oci.encoding import encode
 
 if TYPE_CHECKING:
+    from kitcar.cli.template import Template
     from kitcar.modelkit.select import Selection
 
 _HEADER = ("REPOSITORY", "TAG", "MAINTAINER", "NAME", "SIZE", "DIGEST")
@@ -65,14 +65,18 @@ def command(session: Session, call: Call) -> None:
                 f"registry is required when listing a repository ({call.arguments[0]})",
                 hint="without an argument, the modelkits of this machine are listed",
             )
-        network = Network.of(session, call)
+        concurrency_of(call)
+        network = Network.of(session, call) if reference else None
         template = _template(call.text(_FORMAT.name))
         selection = _selection(call.texts(_FILTER.name))
-    rows = list_remote(session, network, reference[0], selection) if reference else list_local(session, selection)
+    remote = reference and network and list_remote(session, network, reference[0], selection)
+    rows = list_local(session, selection) if remote is None else remote
     session.console.write(_text(rows, call.text(_FORMAT.name), template))
 
 
 def _template(form: str) -> Template | None:
+    from kitcar.cli.template import Template
+
     return None if form in {"", "table", "json"} else Template.parse(form)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
 from kitcar.cli.flag import Call
-from kitcar.cli.network import Network
+from kitcar.cli.network import Network, concurrency_of
 from kitcar.cli.session import Session
 from kitcar.errors import InvalidError, NotFoundError
 
@@ -33,9 +33,10 @@ def find(session: Session, call: Call) -> Kit:
         reference = naming.named(call.arguments[0])
         if remote and reference.is_local:
             raise InvalidError(f"can not check remote: {naming.shown(reference)} does not contain registry")
-        network = Network.of(session, call)
+        concurrency_of(call)
+        network = Network.of(session, call) if remote else None
     local = LayoutStore(session.settings.storage).repository(reference.name)
-    source: ReadTarget = network.repository(reference) if remote else local
+    source: ReadTarget = network.repository(reference) if network else local
     with failing("Error resolving modelkit"):
         descriptor = resolved(source, reference.target)
         if descriptor is not None:

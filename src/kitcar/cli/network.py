@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.session import Session
 from kitcar.errors import InvalidError
-from kitcar.oci.copy import DEFAULT_CONCURRENCY
 from kitcar.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -16,13 +15,16 @@ if TYPE_CHECKING:
     from kitcar.registry.repository import Repository
     from kitcar.registry.settings import Connection
 
+_CONCURRENCY = 5
+"""As kit, and `oci.copy`, which is not imported for verbs that copy nothing."""
+
 NETWORK_FLAGS = (
     Flag("plain-http", "Speak HTTP to registries, not HTTPS", Kind.SWITCH),
     Flag("tls-verify", "Check the certificates of registries", Kind.SWITCH, default=True),
     Flag("tls-cert", "File of certificates to trust as well (may be repeated)", Kind.LIST),
     Flag("cert", "File of the client certificate to show to registries (or KITOPS_CLIENT_CERT)"),
     Flag("key", "File of the client certificate's key (or KITOPS_CLIENT_KEY)"),
-    Flag("concurrency", "How many layers travel at once", Kind.NUMBER, default=DEFAULT_CONCURRENCY),
+    Flag("concurrency", "How many layers travel at once", Kind.NUMBER, default=_CONCURRENCY),
     Flag("proxy", "Proxy for all connections, in place of those the environment names"),
 )
 
@@ -44,14 +46,11 @@ class Network:
         """
         from kitcar.registry.credentials import CredentialChain
 
-        concurrency = call.number("concurrency")
-        if concurrency < 1:
-            raise InvalidError(f"invalid argument for concurrency ({concurrency}): must be at least 1")
         settings = session.settings
         return cls(
             connection=_connection(session, call),
             credentials=CredentialChain.from_environment(settings.environ, settings.root),
-            concurrency=concurrency,
+            concurrency=concurrency_of(call),
         )
 
     def repository(self, reference: Reference) -> Repository:
@@ -59,6 +58,18 @@ class Network:
         from kitcar.registry.repository import Repository
 
         return Repository(reference, connection=self.connection, credentials=self.credentials)
+
+
+def concurrency_of(call: Call) -> int:
+    """How many layers travel at once.
+
+    Raises:
+        InvalidError: the flag has no meaning.
+    """
+    count = call.number("concurrency")
+    if count < 1:
+        raise InvalidError(f"invalid argument for concurrency ({count}): must be at least 1")
+    return count
 
 
 def _connection(session: Session, call: Call) -> Connection:

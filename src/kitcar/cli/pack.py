@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kitcar.cli import naming, packing, publishing
 from kitcar.cli.fault import failing
 from kitcar.cli.flag import Call, Flag, Kind
-from kitcar.cli.network import NETWORK_FLAGS, Network
+from kitcar.cli.network import NETWORK_FLAGS, Network, concurrency_of
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import InvalidError, UnsupportedError
@@ -60,13 +60,14 @@ def command(session: Session, call: Call) -> None:
         reference, more = _name(session, call.texts(_TAG.name))
         method = method_of(call)
         _check_form(call)
-        network = Network.of(session, call)
-        if call.on(_PUSH.name) and reference.is_local:
+        concurrency_of(call)
+        network = Network.of(session, call) if call.on(_PUSH.name) else None
+        if network and reference.is_local:
             raise InvalidError("registry is required when pushing", hint="name it with --tag registry/repository:tag")
     tags = (reference.tag, *more) if reference.tag else ()
     with failing("Failed to pack model kit"):
         kitfile = packing.read_kitfile(session, context, call.text(FILE.name))
-    if call.on(_PUSH.name):
+    if network:
         publishing.push_directory(session, network, kitfile, context, reference, method=method, tags=tags)
         return
     with failing("Failed to pack model kit"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
 from kitcar.cli.flag import Call, Flag, Kind
-from kitcar.cli.network import NETWORK_FLAGS, Network
+from kitcar.cli.network import NETWORK_FLAGS, Network, concurrency_of
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError, KitcarError, NotFoundError, UnsupportedError
@@ -68,10 +68,11 @@ def command(session: Session, call: Call) -> None:
             raise InvalidError("cannot use --all with --remote")
         if remote and reference and reference.is_local:
             raise InvalidError(f"registry is required when removing from one ({naming.shown(reference)})")
-        network = Network.of(session, call)
+        concurrency_of(call)
+        network = Network.of(session, call) if remote else None
     if reference is None:
         _remove_all(session, tagged=force)
-    elif remote:
+    elif network:
         _remove_remote(session, network, reference, more, force=force)
     else:
         _remove_local(session, reference, more, force=force)

@@ -9,7 +9,7 @@ from kitcar.cli import naming
 from kitcar.cli.fault import failing
 from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.lookup import resolved
-from kitcar.cli.network import NETWORK_FLAGS, Network
+from kitcar.cli.network import NETWORK_FLAGS, Network, concurrency_of
 from kitcar.cli.progress import shown
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
@@ -72,7 +72,7 @@ _USAGE = Usage(
 )
 def command(session: Session, call: Call) -> None:
     """Unpacks."""
-    from kitcar.deliver import DeliverOptions, deliver
+    from kitcar.deliver import DeliverOptions, deliver, patience
     from kitcar.modelkit.kit import read_kit
     from kitcar.sources.kit import KitSource
 
@@ -84,7 +84,7 @@ def command(session: Session, call: Call) -> None:
         reference = reference.or_latest()
         if more:
             raise InvalidError("can not unpack multiple tags", hint=f"unpack one tag at a time: {reference}")
-        network = Network.of(session, call)
+        concurrency = concurrency_of(call)
         existing = _existing(call)
     if _AS_SKILL.name in call.given:
         raise UnsupportedError(
@@ -94,14 +94,18 @@ def command(session: Session, call: Call) -> None:
     _make(directory)
     session.console.info(f"Unpacking to {directory}")
     selection = _selection(call)
-    source, descriptor = _found(session, network, reference)
+    source, descriptor = _found(session, call, reference)
     kit = read_kit(source, descriptor)
     _check(session, kit, selection, include=call.on(_INCLUDE_REMOTE.name))
     # The lines that tell what is unpacked are one a layer already, so that plain progress has nothing to add.
     style = "none" if session.progress == "plain" else session.progress
     with shown(session.console, style, name=lambda event: event.name) as listener, failing("failed to unpack"):
         options = DeliverOptions(
-            existing=existing, concurrency=network.concurrency, listener=listener, log=session.console.info
+            existing=existing,
+            concurrency=concurrency,
+            listener=listener,
+            log=session.console.info,
+            pauser=patience(session.settings.environ),
         )
         report = deliver(KitSource(source, kit, selection), directory, options)
     session.console.debug(f"Wrote {report.files} files, fetched {report.bytes_fetched} of {report.bytes_total} bytes")
@@ -166,7 +170,7 @@ def _make(directory: Path) -> None:
         ) from error
 
 
-def _found(session: Session, network: Network, reference: Reference) -> tuple[ReadTarget, Descriptor]:
+def _found(session: Session, call: Call, reference: Reference) -> tuple[ReadTarget, Descriptor]:
     """The place that has the modelkit, local storage first, and its descriptor there."""
     from kitcar.stores.layout import LayoutStore
 
@@ -179,7 +183,7 @@ def _found(session: Session, network: Network, reference: Reference) -> tuple[Re
             return local, descriptor
         if reference.is_local:
             raise NotFoundError("not found", hint="`kitcar list` shows what is in local storage")
-        remote = network.repository(reference)
+        remote = Network.of(session, call).repository(reference)
         descriptor = resolved(remote, reference.target)
         if descriptor is None:
             raise NotFoundError(f"reference {name} is not present in local storage and could not be found in remote")
