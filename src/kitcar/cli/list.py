@@ -66,11 +66,10 @@ def command(session: Session, call: Call) -> None:
                 hint="without an argument, the modelkits of this machine are listed",
             )
         concurrency_of(call)
-        network = Network.of(session, call) if reference else None
+        remote = (Network.of(session, call), reference[0]) if reference else None
         template = _template(call.text(_FORMAT.name))
         selection = _selection(call.texts(_FILTER.name))
-    remote = reference and network and list_remote(session, network, reference[0], selection)
-    rows = list_local(session, selection) if remote is None else remote
+    rows = list_remote(session, *remote, selection) if remote else list_local(session, selection)
     session.console.write(_text(rows, call.text(_FORMAT.name), template))
 
 
