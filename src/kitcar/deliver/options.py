@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from kitcar.files.draft import Existing
 from kitcar.modelkit.compression import WINDOW
@@ -14,6 +14,15 @@ from kitcar.registry.retry import Pauser, RetryPolicy
 
 RETRY = RetryPolicy(attempts=4, base=1.0, limit=30.0)
 """For a part that its own reader gave up resuming; that reader has made several attempts of its own by then."""
+
+
+def patience(environ: Mapping[str, str]) -> Pauser:
+    """Tries a part again as usual, but no more often than `KITCAR_RETRIES` lets its reader try.
+
+    Raises:
+        InvalidError: the variable is no such number.
+    """
+    return Pauser(replace(RETRY, attempts=min(RETRY.attempts, RetryPolicy.from_environment(environ).attempts)))
 
 
 @dataclass(frozen=True, slots=True)

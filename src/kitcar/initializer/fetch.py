@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kitcar.deliver import DeliverOptions, Existing, Report, deliver
+from kitcar.deliver import DeliverOptions, Existing, Report, deliver, patience
 from kitcar.errors import InvalidError, UnsupportedError
 from kitcar.initializer.console import Console
 from kitcar.initializer.flags import UnpackFlags
-from kitcar.initializer.login import EcrLogin, Login, NoLogin, PasswordLogin
+from kitcar.initializer.login import EcrLogin, Login, NoLogin, PasswordLogin, RealLogin
 from kitcar.initializer.progress import MIB, ProgressLines
 from kitcar.initializer.settings import Surroundings
 from kitcar.modelkit.dialect import Kind
@@ -60,7 +60,12 @@ def log_in(login: Login, connection: Connection, around: Surroundings, console: 
 
 
 def fetch(
-    reference: Reference, directory: Path, flags: UnpackFlags, repository: Repository, console: Console
+    reference: Reference,
+    directory: Path,
+    flags: UnpackFlags,
+    repository: Repository,
+    around: Surroundings,
+    console: Console,
 ) -> Report:
     """Brings what `flags` select of a kit into `directory`, and keeps what is right there already.
 
@@ -90,6 +95,7 @@ def fetch(
             concurrency=flags.concurrency,
             listener=progress,
             log=console.line,
+            pauser=patience(around.environ),
         )
         report = deliver(source, directory, options)
     _tell(report, console)
@@ -121,7 +127,7 @@ def parse_reference(text: str) -> Reference:
     return reference
 
 
-def _credential(login: Login, connection: Connection) -> Credential:
+def _credential(login: RealLogin, connection: Connection) -> Credential:
     if isinstance(login, PasswordLogin):
         return Credential(login.user, login.password)
     if isinstance(login, EcrLogin):
@@ -130,7 +136,6 @@ def _credential(login: Login, connection: Connection) -> Credential:
         return ecr_credential(login)
     from kitcar.initializer.gar import gar_credential
 
-    assert not isinstance(login, NoLogin)
     return gar_credential(login, connection)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from kitcar.errors import KitcarError, RegistryError
+from kitcar.errors import InvalidError, KitcarError, RegistryError
 
 T = TypeVar("T")
 
@@ -29,6 +29,20 @@ class RetryPolicy:
     base: float = 0.25
     limit: float = 8.0
     retry_after_limit: float = 15.0
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> RetryPolicy:
+        """The policy, with as many tries after the first as `KITCAR_RETRIES` says.
+
+        Raises:
+            InvalidError: it is no such number.
+        """
+        text = environ.get("KITCAR_RETRIES", "")
+        if not text:
+            return cls()
+        if not (text.isascii() and text.isdigit() and len(text) <= 3):
+            raise InvalidError(f"KITCAR_RETRIES is {text!r}", hint="give a whole number below 1000; 0 is never")
+        return cls(attempts=int(text) + 1)
 
     def wait(self, failures: int, retry_after: float | None = None, *, part: float = 1.0) -> float:
         """Seconds to wait after `failures` failures; `part`, between 0 and 1, is the jitter's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +13,7 @@ from kitcar import __version__
 from kitcar.errors import InvalidError
 from kitcar.registry.retry import RetryPolicy
 
+_LONGEST = 86_400.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -51,13 +53,19 @@ class Connection:
     def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Connection:
         """The settings that `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` (in either case) and `SSL_CERT_FILE` ask for.
 
-        `overrides` are fields of this class; they win.
+        `KITCAR_TIMEOUT` is how many seconds a connection may stand still, `KITCAR_RETRIES` how often what failed for a
+        passing reason is tried again. `overrides` are fields of this class; they win.
+
+        Raises:
+            InvalidError: one of these two is no such number.
         """
         found = cls(
             http_proxy=_variable(environ, "HTTP_PROXY") or None,
             https_proxy=_variable(environ, "HTTPS_PROXY") or None,
             no_proxy=tuple(item.strip() for item in _variable(environ, "NO_PROXY").split(",") if item.strip()),
             ca_bundle=environ.get("SSL_CERT_FILE") or None,
+            timeouts=_timeouts(environ),
+            retry=RetryPolicy.from_environment(environ),
         )
         return replace(found, **overrides)
 
@@ -94,6 +102,21 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name) or environ.get(name.lower()) or ""
+
+
+def _timeouts(environ: Mapping[str, str]) -> Timeouts:
+    text = environ.get("KITCAR_TIMEOUT", "")
+    if not text:
+        return Timeouts()
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST:
+        raise InvalidError(
+            f"KITCAR_TIMEOUT is {text!r}", hint="give a number of seconds above 0, as in KITCAR_TIMEOUT=60"
+        )
+    return Timeouts(connect=min(seconds, Timeouts().connect), read=seconds, idle=seconds)
 
 
 def _proxy_url(text: str) -> str:

@@ -28,6 +28,23 @@ def test_from_environment_without_variables_goes_directly() -> None:
     assert Connection().proxy_for("https://ghcr.io/v2/") is None
 
 
+def test_from_environment_takes_patience_from_kitcars_own_variables() -> None:
+    found = Connection.from_environment({"KITCAR_TIMEOUT": "2.5", "KITCAR_RETRIES": "0"})
+    assert (found.timeouts.connect, found.timeouts.read, found.timeouts.idle) == (2.5, 2.5, 2.5)
+    assert found.retry.attempts == 1
+    assert Connection.from_environment({"KITCAR_TIMEOUT": "600"}).timeouts.connect == Connection().timeouts.connect
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KITCAR_TIMEOUT", value) for value in ("0", "-1", "nan", "inf", "soon")]
+    + [("KITCAR_RETRIES", value) for value in ("-1", "1.5", "many", "1000")],
+)
+def test_from_environment_patience_without_meaning_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidError, match=name):
+        Connection.from_environment({name: value})
+
+
 def test_proxy_for_chooses_by_scheme_and_completes_the_address() -> None:
     connection = Connection(http_proxy="plain:8080", https_proxy="http://secure:8080")
     assert connection.proxy_for("http://host/") == "http://plain:8080"
