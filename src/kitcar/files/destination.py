@@ -204,7 +204,9 @@ class Destination:
 
     def _find_umask(self) -> int:
         """The process's umask as the file system applies it; asking the process would mean to change it for a moment."""
-        name = f"umask-{os.getpid()}"
+        name = "umask"
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(name, dir_fd=self._stage)
         os.mkdir(name, 0o777, dir_fd=self._stage)
         try:
             return 0o777 & ~os.stat(name, dir_fd=self._stage).st_mode

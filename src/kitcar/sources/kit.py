@@ -41,11 +41,14 @@ class KitSource:
         """
         layers = self._kit.layers()
         paths = {layer.path for layer in layers}
+        # A Kitfile that was made up from a foreign ModelPack's layers was never part of it.
+        with_kitfile = self._selection.kitfile and not self._kit.generated
+        if with_kitfile:
+            paths.add(KITFILE_NAME)
         wanted = [layer for layer in layers if self._selection.matches(layer.entry)]
         wanted.sort(key=lambda layer: _ORDER.index(layer.entry.kind))
         parts: list[Part] = [KitPart.of(self._source, layer, paths) for layer in wanted]
-        # A Kitfile that was made up from a foreign ModelPack's layers was never part of it.
-        if self._selection.kitfile and not self._kit.generated:
+        if with_kitfile:
             parts.insert(0, KitfilePart(self._kit.kitfile.to_yaml()))
         return tuple(parts)
 
@@ -61,7 +64,7 @@ class KitPart:
 
     @classmethod
     def of(cls, source: Fetcher, layer: Layer, paths: set[str]) -> KitPart:
-        """The part for a layer of a kit whose entries have these clean `paths`.
+        """The part for a layer of a kit that puts other things at these clean `paths`, its own among them.
 
         Raises:
             UnsafePathError: the layer's path leaves the directory.

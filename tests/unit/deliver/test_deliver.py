@@ -1,15 +1,12 @@
-"""Parts arrive whole and verified, or not at all; what is there is not fetched; what broke is taken up."""
+"""Parts arrive whole and verified, or not at all; what is there is not fetched; what breaks is tried again."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import os
-import random
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +14,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kitcar.deliver import DeliverOptions, Existing, Limits, Report, deliver
-from kitcar.deliver.attempt import REUSE_FROM
+from harness.delivery import MIB, noise, run
+from kitcar.deliver import Existing, Limits
 from kitcar.errors import (
-    ExistsError,
     IntegrityError,
     InvalidError,
     KitcarError,
@@ -28,32 +24,12 @@ from kitcar.errors import (
     TransportError,
     UnsafePathError,
 )
-from kitcar.files.destination import Destination
 from kitcar.files.paths import RESERVED, Scope
 from kitcar.oci.digest import Digest
 from kitcar.oci.progress import Event, Step
 from kitcar.registry.retry import Pauser, RetryPolicy
 from kitcar.sources.source import SingleFile, TarLayer
-from kitcar.testing.parts import BytesPart, ListSource, Member, directory, file_part, tar, tar_part, tree
-
-MIB = 1 << 20
-QUICK = Pauser(RetryPolicy(attempts=3), sleep=lambda _: None)
-
-
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
-def run(root: Path, *parts: BytesPart, **options: object) -> Report:
-    given = {"pauser": QUICK, **options}
-    return deliver(ListSource(parts), root, DeliverOptions(**given))  # type: ignore[arg-type]
-
-
-def noise(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
+from kitcar.testing.parts import BytesPart, Member, directory, file_part, tar, tar_part, tree
 
 
 def test_deliver_tar_and_files_arrive(tmp_path: Path) -> None:
@@ -296,128 +272,6 @@ def test_deliver_other_digest_algorithm_is_verified(tmp_path: Path) -> None:
     assert (tmp_path / "m").read_bytes() == content
 
 
-# What an earlier run left
-
-
-class Killed(BaseException):
-    """Ends a run as a signal does: nothing is cleaned up."""
-
-
-def kill_after(root: Path, part: BytesPart, count: int) -> None:
-    """Delivers until `count` bytes of the part were read, then leaves everything as it is."""
-    part.faults = []
-    before = part.read
-
-    class Ends(BytesPart):
-        def open(self, offset: int = 0):  # type: ignore[no-untyped-def]
-            reader = part.open(offset)
-
-            class Reader:
-                def readinto(self, buffer: memoryview, /) -> int:
-                    if part.read - before >= count:
-                        raise Killed
-                    return reader.readinto(buffer[: count - (part.read - before)])
-
-                def close(self) -> None:
-                    reader.close()
-
-            return Reader()
-
-    killed = Ends(part.content, part.layout, part.promised, name=part.name)
-    assert killed.key == part.key
-    try:
-        run(root, killed, memory=4 * MIB)
-    except Killed:
-        return
-    assert part.read - before < count
-
-
-def test_deliver_after_a_kill_goes_on_from_the_middle_of_a_file(tmp_path: Path) -> None:
-    content = noise(12 * MIB)
-    for part in (file_part("m", content), tar_part(Member("m", content), Member("n", b"1"))):
-        root = tmp_path / str(isinstance(part.layout, TarLayer))
-        kill_after(root, part, 8 * MIB)
-        assert [name for name in tree(root) if not name.startswith(RESERVED)] == []
-        part.opened.clear()
-        report = run(root, part)
-        assert part.opened == [8 * MIB]
-        assert report.bytes_fetched == len(part.content) - 8 * MIB
-        assert (root / "m").read_bytes() == content
-        assert RESERVED not in tree(root)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
-@given(data=st.data())
-def test_deliver_after_kills_anywhere_gives_the_right_tree(tmp_path: Path, data: st.DataObject) -> None:
-    sizes = data.draw(st.lists(st.sampled_from([0, 1, 511, 512, 4096, 300_000, 1_200_000]), min_size=1, max_size=6))
-    members = [directory("d", 0o750)]
-    members += [Member(f"d/{n}{'x' * 120 * (n % 2)}", noise(size, n), 0o600 + n) for n, size in enumerate(sizes)]
-    part = tar_part(*members, scope="d")
-    root = Path(tempfile.mkdtemp(dir=tmp_path)) / "root"
-    for count in data.draw(st.lists(st.integers(0, len(part.content) - 1), max_size=3)):
-        kill_after(root, part, count)
-    part.faults = []
-    run(root, part, memory=4 * MIB)
-    assert tree(root) == {
-        "d": (0o750, None),
-        **{member.name: (member.mode & ~0o022, member.data) for member in members[1:]},
-    }
-
-
-def test_deliver_after_a_kill_with_damaged_leftovers_starts_over(tmp_path: Path) -> None:
-    content = noise(12 * MIB)
-    part = tar_part(Member("a", noise(3 * MIB, 1)), Member("m", content))
-    for damage in ("body", "journal", "torn", "gone", "longer"):
-        root = tmp_path / damage
-        kill_after(root, part, 10 * MIB)
-        stage = next(path for path in (root / RESERVED).iterdir() if path.is_dir())
-        if damage == "body":
-            with (stage / "tree/a").open("r+b") as file:
-                file.write(b"damaged")
-        elif damage == "journal":
-            with (stage / "journal").open("r+b") as file:
-                file.seek(20)
-                file.write(b"\xff")
-        elif damage == "torn":
-            os.truncate(stage / "journal", 100)
-        elif damage == "gone":
-            (stage / "tree/a").unlink()
-        else:
-            with (stage / "tree/a").open("ab") as file:
-                file.write(b"more")
-        run(root, part)
-        assert {name: content for name, (_, content) in tree(root).items()} == {
-            "a": noise(3 * MIB, 1),
-            "m": content,
-        }
-
-
-def test_deliver_killed_while_publishing_finishes_without_fetching(tmp_path: Path) -> None:
-    members = [Member(f"f{n}", noise(200_000, n)) for n in range(6)]
-    part = tar_part(*members)
-    kill_after(tmp_path, part, len(part.content) - 1)
-    stage = next(path for path in (tmp_path / RESERVED).iterdir() if path.is_dir())
-    for name in ("f0", "f3"):
-        (stage / "tree" / name).rename(tmp_path / name)
-    part.opened.clear()
-    report = run(tmp_path, part)
-    assert report.bytes_fetched < 3 * 512 + MIB
-    assert tree(tmp_path) == {member.name: (0o644, member.data) for member in members}
-
-
-def test_deliver_kill_then_another_kit_leaves_nothing_behind(tmp_path: Path) -> None:
-    kill_after(tmp_path, file_part("big", noise(9 * MIB)), 5 * MIB)
-    run(tmp_path, file_part("other", b"1"))
-    assert tree(tmp_path) == {"other": (0o644, b"1")}
-
-
-def test_deliver_space_that_was_spent_is_not_asked_for_again(tmp_path: Path) -> None:
-    part = file_part("m", noise(9 * MIB))
-    kill_after(tmp_path, part, 5 * MIB)
-    with Destination(tmp_path) as destination:
-        assert destination.staged(part.key) >= 4 * MIB
-
-
 def test_deliver_without_room_fails_before_fetching(tmp_path: Path) -> None:
     class Huge(BytesPart):
         @property
@@ -429,58 +283,6 @@ def test_deliver_without_room_fails_before_fetching(tmp_path: Path) -> None:
         run(tmp_path, part)
     assert part.opened == []
     assert tree(tmp_path) == {}
-
-
-# What is at the place already
-
-
-@pytest.mark.parametrize("existing", list(Existing))
-def test_deliver_big_file_that_is_there_is_hashed_not_fetched(tmp_path: Path, existing: Existing) -> None:
-    content = noise(REUSE_FROM + 5 * MIB)
-    (tmp_path / "m").write_bytes(content)
-    part = tar_part(Member("m", content, 0o664), Member("n", b"new"))
-    report = run(tmp_path, part, existing=existing)
-    assert len(part.opened) == 2
-    assert report.bytes_fetched < 5 * MIB
-    assert report.kept == 0
-    assert tree(tmp_path) == {"m": (0o644, content), "n": (0o644, b"new")}
-
-
-def test_deliver_big_file_that_differs_late_follows_the_policy(tmp_path: Path) -> None:
-    content = noise(REUSE_FROM + 5 * MIB)
-    other = content[:-10] + b"0123456789"
-    for existing in Existing:
-        root = tmp_path / existing.value
-        root.mkdir()
-        (root / "m").write_bytes(other)
-        part = tar_part(Member("m", content), Member("n", b"new"))
-        if existing is Existing.FAIL:
-            with pytest.raises(ExistsError, match="path 'm' already exists"):
-                run(root, part, existing=existing)
-            assert tree(root) == {"m": (0o644, other)}
-        else:
-            report = run(root, part, existing=existing)
-            assert report.kept == (1 if existing is Existing.KEEP else 0)
-            kept = other if existing is Existing.KEEP else content
-            assert tree(root) == {"m": (0o644, kept), "n": (0o644, b"new")}
-
-
-@pytest.mark.parametrize("part", [file_part("d/m", b"right"), tar_part(Member("d/m", b"right"), scope="d/m")])
-def test_deliver_single_file_to_keep_is_not_fetched(tmp_path: Path, part: BytesPart) -> None:
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d/m").write_bytes(b"mine, and longer")
-    part.opened.clear()
-    report = run(tmp_path, part, existing=Existing.KEEP)
-    assert part.opened == []
-    assert report.kept == 1
-    assert (tmp_path / "d/m").read_bytes() == b"mine, and longer"
-
-
-def test_deliver_existing_other_content_fails_and_leaves_no_trace(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"mine")
-    with pytest.raises(ExistsError):
-        run(tmp_path, tar_part(Member("a", b"1"), Member("x", b"2")))
-    assert tree(tmp_path) == {"x": (0o644, b"mine")}
 
 
 def test_deliver_second_run_over_right_files_changes_nothing(tmp_path: Path) -> None:
@@ -557,3 +359,52 @@ def test_deliver_any_tree_that_tarfile_packed_arrives(
         (root / path).chmod(0o600)
         assert (root / path).read_bytes() == content
     assert sum(1 for path in root.rglob("*") if path.is_file()) == len(files)
+
+
+def test_deliver_diff_id_other_than_the_digest_of_plain_content_is_refused(tmp_path: Path) -> None:
+    wrong = Digest.of(b"other")
+    for part in (
+        BytesPart(b"x", SingleFile("m", diff_id=wrong)),
+        BytesPart(b"x", SingleFile("m", diff_id=wrong), known=False),
+        BytesPart(b"x", SingleFile("m", diff_id=Digest.of(b"other", "sha512"))),
+    ):
+        with pytest.raises(IntegrityError, match="diffId"):
+            run(tmp_path, part)
+        assert tree(tmp_path) == {}
+
+
+def test_deliver_diff_id_of_another_algorithm_is_verified(tmp_path: Path) -> None:
+    content = noise(5 * MIB)
+    run(tmp_path, BytesPart(content, SingleFile("m", diff_id=Digest.of(content, "sha512"))))
+    assert (tmp_path / "m").read_bytes() == content
+
+
+def test_deliver_refused_content_that_was_damaged_on_its_way_is_called_damaged(tmp_path: Path) -> None:
+    right = tar([Member("m", noise(MIB))])
+    for wrong in (b"\xff" + right[1:], tar([Member("../m", noise(MIB))])):
+        for compression in ("", "gzip"):
+            layout = TarLayer(Scope("m"), ".", compression)
+            content, promised = (gzip.compress(wrong, 1), gzip.compress(right, 1)) if compression else (wrong, right)
+            part = BytesPart(content, layout, promised=Digest.of(promised))
+            with pytest.raises(IntegrityError):
+                run(tmp_path, part, memory=MIB)
+    assert tree(tmp_path) == {}
+
+
+def test_deliver_bytes_after_compressed_content_are_refused(tmp_path: Path) -> None:
+    for compression, content in (("gzip", gzip.compress(b"x")), ("zstd", zstandard.compress(b"x"))):
+        part = BytesPart(content + b"\0" * 40, SingleFile("m", compression=compression))
+        with pytest.raises(InvalidError):
+            run(tmp_path, part)
+
+
+def test_deliver_durable_files_arrive(tmp_path: Path) -> None:
+    run(tmp_path, file_part("m", b"x"), durable=True)
+    assert tree(tmp_path) == {"m": (0o644, b"x")}
+
+
+def test_deliver_raw_metadata_tells_how_much_room_is_needed(tmp_path: Path) -> None:
+    part = BytesPart(gzip.compress(b"x"), SingleFile("m", compression="gzip", content_size=1 << 60))
+    with pytest.raises(KitcarError, match="are needed"):
+        run(tmp_path, part)
+    assert part.opened == []

@@ -382,3 +382,65 @@ def test_space_used_counts_regular_files_only(tmp_path: Path) -> None:
     assert [space.used(path, root) for path in ("d/x", "gone", "y")] == [3, 0, 5]
     assert 3 <= space.used("d", root) < 20
     os.close(root)
+
+
+def test_destination_directory_entry_after_its_files_sets_the_mode(tmp_path: Path) -> None:
+    with Destination(tmp_path) as destination, contextlib.closing(destination.draft("part")) as draft:
+        put(draft, "d/x", b"1")
+        draft.directory("d", 0o700)
+        draft.directory("d", 0o750)
+        destination.publish(draft)
+        destination.discard("part")
+    assert (tmp_path / "d").stat().st_mode & 0o777 == 0o750
+
+
+def test_destination_held_bytes_of_a_file_that_shrank_end_early(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    with Destination(tmp_path) as destination, contextlib.closing(destination.draft("part")) as draft:
+        assert list(draft.held()) == []
+        assert draft.reusable == 0
+        draft.begin("x", 0o644, 5)
+        assert draft.reusable == 5
+        os.truncate(tmp_path / "x", 2)
+        assert b"".join(bytes(view) for view in draft.held()) == b"12"
+        destination.discard("part")
+
+
+def test_destination_compared_file_that_shrank_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1" * 100)
+    with (
+        Destination(tmp_path, Terms(Existing.REPLACE)) as destination,
+        contextlib.closing(destination.draft("part")) as draft,
+    ):
+        draft.begin("x", 0o644, 100)
+        draft.write(memoryview(b"1" * 50))
+        os.truncate(tmp_path / "x", 2)
+        with pytest.raises(ExistsError, match="changed while it was compared"):
+            draft.write(memoryview(b"1" * 50))
+        destination.discard("part")
+
+
+def test_destination_file_in_place_of_a_staged_directory_is_refused_when_publishing(tmp_path: Path) -> None:
+    with Destination(tmp_path) as destination, contextlib.closing(destination.draft("part")) as draft:
+        put(draft, "d/x", b"1")
+        (tmp_path / "d").write_bytes(b"came meanwhile")
+        with pytest.raises(ExistsError, match="not a directory"):
+            destination.publish(draft)
+        (tmp_path / "d").unlink()
+        (tmp_path / "d/x").mkdir(parents=True)
+        with pytest.raises(ExistsError, match="not a regular file"):
+            destination.publish(draft)
+        destination.discard("part")
+
+
+def test_destination_without_locks_of_the_file_system_lets_everybody_in() -> None:
+    from kitcar.files.destination import _flock
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        _flock(10**6)
+
+
+def test_destination_left_by_a_kill_while_the_umask_was_found_out_is_taken(tmp_path: Path) -> None:
+    (tmp_path / RESERVED / "umask").mkdir(parents=True)
+    show(tmp_path, {"x": b"1"})
+    assert tree(tmp_path) == {"x": (0o644, b"1")}

@@ -410,6 +410,16 @@ def test_kit_source_two_layers_with_one_file_are_refused(tmp_path: Path) -> None
         forge.unpack(tmp_path, kit)
 
 
+def test_kit_source_layer_with_a_kitfile_of_its_own_is_refused(tmp_path: Path) -> None:
+    forge = Forge()
+    layer = forge.layer("code", tar([Member("Kitfile", b"evil"), Member("sub/Kitfile", b"fine")]))
+    kit = forge.kit(code=[{"path": ".", **layer}])
+    with pytest.raises(UnsafePathError, match="another entry"):
+        forge.unpack(tmp_path / "a", kit)
+    forge.unpack(tmp_path / "b", kit, Existing.FAIL, "code")
+    assert set(tree(tmp_path / "b")) == {"Kitfile", "sub", "sub/Kitfile"}
+
+
 def test_kit_source_names_with_escapes_are_shown_harmless(tmp_path: Path) -> None:
     forge = Forge()
     layer = forge.layer("model", tar([Member("m\x1b[2J", b"x")]))
