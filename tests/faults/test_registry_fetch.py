@@ -24,6 +24,7 @@ from kitcar.oci.descriptor import Descriptor
 from kitcar.oci.digest import Digest
 from kitcar.oci.manifest import Manifest
 from kitcar.oci.reference import Reference
+from kitcar.oci.storage import BytesContent
 from kitcar.oci.verify import Ring, VerifyingReader
 from kitcar.registry.repository import Repository
 from kitcar.registry.retry import RetryPolicy
@@ -297,3 +298,37 @@ def test_connections_serve_again(repository: Repository, server: StubServer) -> 
         assert fetched(direct) == BLOB
         assert direct.exists(LAYER)
     assert len(server.asked) - before == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "expected"),
+    [
+        (media.MANIFEST, b'{"schemaVersion":2}', media.MANIFEST),
+        (f"{media.INDEX}; charset=utf-8", b'{"schemaVersion":2}', media.INDEX),
+        ("application/json", b'{"manifests":[]}', media.INDEX),
+        ("application/json", b'{"layers":[]}', media.MANIFEST),
+        (media.MANIFEST, b'{"mediaType":"%s"}' % media.INDEX.encode(), media.INDEX),
+    ],
+)
+def test_resolve_takes_the_kind_from_the_manifest_then_from_the_registry(
+    repository: Repository, proxy: FaultProxy, kind: str, raw: bytes, expected: str
+) -> None:
+    proxy.rules.append(Rule("/manifests/", Answer(200, {"Content-Type": kind}, raw)))
+    assert repository.resolve("v1") == Descriptor(expected, Digest.of(raw), len(raw))
+
+
+def test_manifest_larger_than_registries_take_is_refused_before_it_is_asked_for(
+    repository: Repository, proxy: FaultProxy
+) -> None:
+    huge = Descriptor(media.MANIFEST, Digest.of(b"x"), 5 << 20)
+    for action in (lambda: repository.push(huge, BytesContent(b"x")), lambda: repository.tag(huge, "v1")):
+        with pytest.raises(KitcarError, match="at most"):
+            action()
+    assert proxy.requests == []
+
+
+def test_read_of_an_endless_answer_is_bounded(proxy: FaultProxy) -> None:
+    proxy.rules.append(Rule("GET", Answer(500, {"Content-Type": "text/plain"}, b"x" * (1 << 20)), times=None))
+    with pytest.raises(RegistryError) as caught:
+        at(proxy.address).resolve("v1")
+    assert len(str(caught.value)) < 600

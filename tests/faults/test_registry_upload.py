@@ -428,3 +428,51 @@ def test_early_refusal_of_a_large_upload_is_understood(repository: Repository, p
     proxy.rules.append(Rule("PATCH", Answer(403, {"Content-Type": "text/plain"}, b"quota exceeded"), times=None))
     with pytest.raises(AuthError, match="quota exceeded"):
         repository.push(LARGE, BytesContent(BLOB))
+
+
+@pytest.fixture
+def github(registry: Registry) -> Iterator[tuple[StubServer, Repository]]:
+    """The registry under a name whose owner wants the digest first, reached by a proxy."""
+    with StubServer(registry) as server:
+        connection = replace(QUICK, proxy=f"http://{server.address}")
+        yield server, Repository(Reference.parse("ghcr.io/x"), connection=connection)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_ingest_where_the_digest_comes_first_reads_twice_and_sends_once(
+    github: tuple[StubServer, Repository], registry: Registry, known: bool
+) -> None:
+    server, repository = github
+    stream = Bytes(BLOB, known=known)
+    assert repository.ingest(stream) == (LARGE.digest, len(BLOB))
+    assert registry.blobs == {str(LARGE.digest): BLOB}
+    assert stream.opened == [0, 0]
+    assert [item.method for item in server.asked] == ["HEAD", "POST", "PUT"]
+    again = Bytes(BLOB, known=known)
+    assert repository.ingest(again) == (LARGE.digest, len(BLOB))
+    assert again.opened == [0]
+    assert len(server.asked) == 4
+
+
+def test_push_where_the_digest_comes_first_is_one_request(
+    github: tuple[StubServer, Repository], registry: Registry
+) -> None:
+    server, repository = github
+    repository.push(LARGE, BytesContent(BLOB))
+    assert registry.blobs == {str(LARGE.digest): BLOB}
+    assert [item.method for item in server.asked] == ["POST", "PUT"]
+
+
+def test_upload_that_does_not_advance_is_an_error(
+    repository: Repository, registry: Registry, proxy: FaultProxy
+) -> None:
+    registry.takes = 1_000_000
+    proxy.rules.append(Rule("PATCH", Answer(202, {"Range": "0-999999"}), skip=1, times=None))
+    with pytest.raises(RegistryError, match="takes no bytes"):
+        repository.push(LARGE, BytesContent(BLOB))
+
+
+def test_close_leaves_the_repository_usable(repository: Repository, registry: Registry) -> None:
+    repository.push(SMALL, BytesContent(BLOB[:100_000]))
+    repository.close()
+    assert repository.exists(SMALL)

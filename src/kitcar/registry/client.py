@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from kitcar.errors import InvalidError, NotFoundError, RegistryError
+from kitcar.errors import InvalidError, KitcarError, NotFoundError, RegistryError
 from kitcar.oci.reference import DEFAULT_REGISTRY
 from kitcar.registry.authorization import Authorization
 from kitcar.registry.credentials import CredentialSource
@@ -18,6 +19,8 @@ from kitcar.registry.transport import Body, Request, Response, Transport, origin
 _HUB = "registry-1.docker.io"
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io"})
 _ERROR_LIMIT = 64 * 1024
+_FAREWELL = 5.0
+"""Seconds that are waited for a registry to note the end of an upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,16 @@ class Client:
         response = self.send(call)
         response.drain()
         return response
+
+    def give_up(self, location: str, scopes: tuple[str, ...]) -> None:
+        """Ends an upload that nobody will go on with; that the registry does not listen is no fault."""
+        call = Call("DELETE", location, "an upload", (200, 202, 204), scopes=scopes, timeout=_FAREWELL, once=True)
+        with contextlib.suppress(KitcarError):
+            self.discard(call)
+
+    def close(self) -> None:
+        """Closes the connections that are not in use; what shares them is not harmed."""
+        self.transport.close()
 
     def address(self, url: str, base: str = "") -> str:
         """The absolute form of a path or `Location`; the registry's own host is never spoken to in the clear by redirection.

@@ -205,7 +205,13 @@ def _run(helper: str, action: str, said: str) -> str | None:
         raise InvalidError(f"{helper!r} is not the name of a credential helper")
     try:
         done = subprocess.run(
-            [program, action], input=said, capture_output=True, text=True, timeout=_HELPER_SECONDS, check=False
+            [program, action],
+            input=said,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_HELPER_SECONDS,
+            check=False,
         )
     except OSError:
         hint = f"install {program}, or remove it from credsStore or credHelpers"

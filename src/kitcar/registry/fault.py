@@ -36,7 +36,9 @@ def transport_error(error: BaseException, url: str) -> KitcarError:
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             return TransportError(
-                f"the name {_name(host)} is not known", hint="check the registry's name and the network"
+                f"the name {_name(host)} is not known",
+                hint="check the registry's name and the network",
+                transient=cause.errno == socket.EAI_AGAIN,
             )
         if isinstance(cause, ConnectionRefusedError):
             return TransportError(

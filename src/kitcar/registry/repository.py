@@ -73,6 +73,10 @@ class Repository:
         """See `Client.ping`."""
         self._client.ping()
 
+    def close(self) -> None:
+        """See `Client.close`."""
+        self._client.close()
+
     def resolve(self, reference: str) -> Descriptor:
         """See `Resolver.resolve`. The digest is that of the manifest's bytes, not what the registry says of them.
 
@@ -151,7 +155,7 @@ class Repository:
         if answer.status == 201:
             return True
         if location := answer.headers.get("location"):
-            self._give_up(self._client.address(location, answer.url))
+            self._client.give_up(self._client.address(location, answer.url), self._scopes(_PUSH))
         return False
 
     def tags(self) -> Iterator[str]:
@@ -313,14 +317,6 @@ class Repository:
                 f"{self.reference.registry} does not delete {subject}",
                 hint="deleting may be turned off in the registry",
             ) from error
-
-    def _give_up(self, location: str) -> None:
-        try:
-            self._client.discard(
-                Call("DELETE", location, "the upload", _DELETED, scopes=self._scopes(_PUSH), once=True)
-            )
-        except KitcarError:
-            return
 
     def _odd(self, what: str) -> RegistryError:
         return RegistryError(

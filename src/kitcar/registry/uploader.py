@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from kitcar.errors import AuthError, IntegrityError, InvalidError, KitcarError, NotFoundError, RegistryError
+from kitcar.errors import (
+    AuthError,
+    IntegrityError,
+    InvalidError,
+    KitcarError,
+    NotFoundError,
+    RegistryError,
+    TransportError,
+)
 from kitcar.oci import media
 from kitcar.oci.digest import Digest
 from kitcar.oci.storage import Stream
@@ -122,7 +129,8 @@ class Uploader:
         """Waits if it is worth trying again; otherwise frees what the registry holds and raises `error`."""
         stale = state is not None and _is_stale(error, failures)
         if not (error.transient or stale) or failures >= self._policy.attempts:
-            self._abandon(state)
+            if not isinstance(error, TransportError):
+                self._abandon(state)
             raise error
         self._client.pauser.wait(failures, error)
 
@@ -195,10 +203,7 @@ class Uploader:
     def _abandon(self, state: State | None) -> None:
         """Lets the registry free what it holds; that it cannot be reached is no further fault."""
         if state is not None:
-            with contextlib.suppress(KitcarError):
-                self._client.discard(
-                    Call("DELETE", state.location, "the upload", (200, 202, 204), scopes=self._scopes, once=True)
-                )
+            self._client.give_up(state.location, self._scopes)
 
 
 def _is_stale(error: KitcarError, failures: int) -> bool:

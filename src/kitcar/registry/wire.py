@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -111,7 +111,9 @@ def _pool_class(pool: type, connection: type, idle: float) -> type:
 
 def _proxy_headers(proxy: str) -> Mapping[str, str] | None:
     user = urlsplit(proxy)
-    return make_headers(proxy_basic_auth=f"{user.username}:{user.password or ''}") if user.username else None
+    if not user.username:
+        return None
+    return make_headers(proxy_basic_auth=f"{unquote(user.username)}:{unquote(user.password or '')}")
 
 
 class _Keeping:

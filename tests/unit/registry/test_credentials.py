@@ -196,3 +196,12 @@ def test_store_below_a_file_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "folder" / "config.json").mkdir(parents=True)
     with pytest.raises(InvalidError, match="cannot use"):
         CredentialStore(tmp_path / "folder" / "config.json").erase("ghcr.io")
+
+
+def test_helper_that_babbles_is_an_error(tmp_path: Path, helper: Path) -> None:
+    program = helper / "docker-credential-noise"
+    program.write_text("#!/bin/sh\nprintf '\\377\\376'\n")
+    program.chmod(0o755)
+    path = write(tmp_path / "config.json", {"credsStore": "noise"})
+    with pytest.raises(InvalidError, match="another form"):
+        ConfigFile(path).find("quay.io")

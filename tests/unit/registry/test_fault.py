@@ -41,7 +41,8 @@ def tls(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
 @pytest.mark.parametrize(
     ("error", "words", "hint", "transient"),
     [
-        (socket.gaierror(-2, "Name or service not known"), "name reg.io is not known", "name", True),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name reg.io is not known", "name", False),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "name reg.io is not known", "network", True),
         (NewConnectionError(None, "x"), "broke", None, True),  # type: ignore[arg-type]
         (ConnectionRefusedError(111, "Connection refused"), "reg.io:5000 refuses connections", "port", True),
         (TimeoutError("timed out"), "did not answer in time", "network", True),
