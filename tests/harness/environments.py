@@ -32,12 +32,20 @@ def environment(requirements: Path) -> Path:
 
 def _install(target: Path, requirements: Path) -> None:
     python = str(target / "bin" / "python")
-    if subprocess.run(["uv", "--version"], capture_output=True, check=False).returncode == 0:
+    if _uv_runs():
         _run(["uv", "venv", "--quiet", "--python", sys.executable, str(target)])
         _run(["uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(requirements)])
     else:
         _run([sys.executable, "-m", "venv", str(target)])
         _run([python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(requirements)])
+
+
+def _uv_runs() -> bool:
+    """Whether uv is there; a version manager's stand-in for it may be there without it."""
+    try:
+        return subprocess.run(["uv", "--version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _run(command: list[str]) -> None:
