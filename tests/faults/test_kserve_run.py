@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.stub import Reply, StubServer
 from kitcar.errors import InvalidError, KitcarError, NotFoundError, TransportError
 from kitcar.kserve.inference import InferenceClient, check_request
 from kitcar.kserve.run import RunOptions, running
-from kitcar.kserve.runtime import Runtime
+from kitcar.kserve.runtime import RUNTIMES, Runtime
 from kitcar.kserve.values import (
     Container,
     Entries,
@@ -211,3 +212,35 @@ def test_check_request_other_than_v2_is_invalid(text: bytes) -> None:
 
 def test_inference_client_name_is_quoted() -> None:
     assert InferenceClient(1, "a/b c").url == "http://127.0.0.1:1/v2/models/a%2Fb%20c"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (500, b"", "answered 500: no reason given"),
+        (400, b"plain words", "answered 400: plain words"),
+        (422, b'{"detail": [{"msg": "shape"}]}', "shape"),
+        (400, b"[1]", r"answered 400: \[1\]"),
+        (200, b"x" * 101, "longer than 100 bytes"),
+    ],
+)
+def test_inference_client_answer_that_is_none_is_told(status: int, body: bytes, says: str) -> None:
+    with StubServer(lambda _: Reply(status, {}, body)) as server:
+        client = InferenceClient(int(server.address.rpartition(":")[2]), "m", limit=100)
+        with pytest.raises(KitcarError, match=says):
+            client.infer(REQUEST)
+        assert client.ready() is (status == 200 and len(body) <= 100)
+
+
+def test_check_request_of_v2_is_itself() -> None:
+    assert check_request(REQUEST, "request.json") == REQUEST
+
+
+def test_running_mlserver_gets_its_settings_and_is_found_beside_the_interpreter(options: RunOptions) -> None:
+    """Its place is taken by this interpreter, which prints the settings it was given."""
+    program = "import pathlib; print(pathlib.Path('model-settings.json').read_text()); raise SystemExit(9)"
+    runtime = replace(RUNTIMES["sklearn"], command=(Path(sys.executable).name, "-c", program))
+    container = storage('printf x > "$2/iris.joblib"')
+    options = replace(options, environ={"PATH": "/bin"}, runtimes={"text": runtime})
+    with pytest.raises(KitcarError, match=r"mnt/models/iris\.joblib"), running(SERVICE, container, Objects(), options):
+        pass

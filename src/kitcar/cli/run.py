@@ -106,7 +106,8 @@ def _storage(session: Session, service: InferenceService, objects: Objects) -> S
         session.console.warn(f"{finding}; here {storage.name} is taken")
     if storage.container.args is not None:
         session.console.warn(
-            f"{storage.name} sets args, which take the place of the URI and the directory: {' '.join(storage.container.args)}"
+            f"ClusterStorageContainer {storage.name} sets args, which take the place of the URI and the directory: "
+            + " ".join(storage.container.args)
         )
     return storage
 
@@ -146,8 +147,8 @@ def _read(file: str) -> bytes:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lets a request to end (a closed terminal, a supervisor) stop what runs, as Ctrl-C does."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    """Lets Ctrl-C, a closed terminal and a supervisor stop what runs, and leaves it the time to end; a second one kills it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, _interrupt) for number in numbers}
     try:
         yield

@@ -7,7 +7,6 @@ The only importer of botocore, which reads its own variables (`AWS_ROLE_ARN`, `A
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,7 +38,7 @@ def ecr_credential(login: EcrLogin) -> Credential:
 def _credential(answer: Any, login: EcrLogin) -> Credential:
     try:
         token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode()
-    except (KeyError, IndexError, TypeError, binascii.Error, UnicodeDecodeError):
+    except (KeyError, IndexError, TypeError, ValueError):
         raise TransportError(f"AWS ECR in {login.region} gave no token", transient=False) from None
     user, _, password = token.partition(":")
     return Credential(user, password)

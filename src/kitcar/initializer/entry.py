@@ -18,7 +18,8 @@ from kitcar.errors import AuthError, InvalidError, KitcarError
 from kitcar.initializer.console import Console, exit_code, leave_message
 from kitcar.initializer.settings import MORE_USAGE, USAGE, InitSettings, Logging, Settings, is_pairs
 
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 1.0
+_STOPPED = "Stopped; run again to go on where this ended"
 _VERIFICATION = ("COSIGN_KEY", "COSIGN_CERT_IDENTITY", "COSIGN_CERT_OIDC_ISSUER")
 
 
@@ -74,14 +75,30 @@ def main(entry: Entry) -> int:
 
 
 def stoppable(run: Callable[[], int], err: TextIO) -> int:
-    """Runs until it ends or the container is told to stop; gives the exit code, 128 and the signal's number if stopped."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    """Runs until it ends or the container is told to stop; gives the exit code, 128 and the signal's number if stopped.
+
+    Where a thread stands still in the network, the process ends a second later anyway: what is shown is always whole.
+    """
+    limits: list[threading.Timer] = []
+
+    def stop(number: int, _: object) -> None:
+        limit = threading.Timer(_STOP_SECONDS, _end, (128 + number,))
+        limit.daemon = True
+        limits.append(limit)
+        limit.start()
+        raise StoppedError(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return run()
     except StoppedError as stopped:
-        err.write(f"Stopped by {stopped}; run again to go on where this ended\n")
+        err.write(f"{_STOPPED}\n")
         return 128 + stopped.number
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for limit in limits:
+            limit.cancel()
 
 
 def _fetch_all(settings: Settings, console: Console) -> None:
@@ -103,7 +120,7 @@ def _fetch_all(settings: Settings, console: Console) -> None:
         console.line(f"Unpacking {job.reference} to {job.destination}")
         console.line(f"Unpack options: {settings.flags_text}")
         repository = Repository(reference, connection=connection, credentials=credentials)
-        fetch(reference, Path(flags.dir or job.destination), flags, repository, console)
+        fetch(reference, Path(flags.dir or job.destination), flags, repository, settings.around, console)
         _show_kitfile(Path(job.destination, "Kitfile"), console)
 
 
@@ -130,7 +147,7 @@ def _fetch_one(settings: InitSettings, console: Console) -> None:
     credentials = log_in(NoLogin(), connection, settings.around, console)
     repository = Repository(reference, connection=connection, credentials=credentials)
     flags = replace(flags, filter=(settings.filter, *flags.filter))
-    fetch(reference, Path(flags.dir or settings.directory), flags, repository, console)
+    fetch(reference, Path(flags.dir or settings.directory), flags, repository, settings.around, console)
 
 
 def _refuse_unverified(environ: Mapping[str, str]) -> None:
@@ -198,9 +215,6 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _stop(number: int, _: object) -> None:
-    """Ends the run; where a thread stands still in the network, the process ends anyway: what is shown is always whole."""
-    limit = threading.Timer(_STOP_SECONDS, os._exit, (128 + number,))
-    limit.daemon = True
-    limit.start()
-    raise StoppedError(number)
+def _end(code: int) -> None:
+    os.write(2, f"{_STOPPED}\n".encode())
+    os._exit(code)

@@ -143,9 +143,12 @@ def _check_remote(kit: Kit, selection: Selection, console: Console, *, included:
     """What the kit only refers to: datasets may stay away, a model may not."""
     remote = [entry for entry in kit.kitfile.entries() if entry.remote and selection.matches(entry)]
     for entry in remote:
-        if entry.kind is Kind.MODEL or included:
+        if entry.kind is Kind.MODEL:
             hint = "unpack that ModelKit by its own reference"
-            raise UnsupportedError(f"the {entry.kind.value} is a reference to {entry.path}", hint=hint)
+            raise UnsupportedError(f"the model is a reference to {entry.path}, which is not followed", hint=hint)
+        if included:
+            hint = "leave --include-remote out, and fetch the dataset by other means"
+            raise UnsupportedError(f"the dataset {entry.path} lies outside of the ModelKit", hint=hint)
     if remote:
         console.warn("ModelKit contains remote datasets. To unpack, specify the --include-remote flag")
 

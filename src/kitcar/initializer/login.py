@@ -82,7 +82,8 @@ class NoLogin:
     reason: str = ""
 
 
-Login = PasswordLogin | EcrLogin | GarLogin | NoLogin
+RealLogin = PasswordLogin | EcrLogin | GarLogin
+Login = RealLogin | NoLogin
 
 
 def choose(settings: LoginSettings, reference: Reference) -> Login:

@@ -10,7 +10,9 @@ from urllib.parse import quote
 
 from kitcar.errors import InvalidError, KitcarError, TransportError
 
-_LIMIT = 64 * 1024 * 1024
+LIMIT = 64 * 1024 * 1024
+"""Bytes of an answer, at most."""
+
 _QUICK = 2.0
 _PATIENT = 300.0
 
@@ -18,8 +20,8 @@ _PATIENT = 300.0
 class InferenceClient:
     """Asks one model of a server on 127.0.0.1."""
 
-    def __init__(self, port: int, model: str) -> None:
-        self._port = port
+    def __init__(self, port: int, model: str, *, limit: int = LIMIT) -> None:
+        self._port, self._limit = port, limit
         self._model = f"/v2/models/{quote(model, safe='')}"
 
     @property
@@ -31,7 +33,7 @@ class InferenceClient:
         """Whether the model answers requests now."""
         try:
             status, _ = self._ask("GET", "/ready", None, _QUICK)
-        except TransportError:
+        except KitcarError:
             return False
         return status == http.client.OK
 
@@ -52,9 +54,9 @@ class InferenceClient:
         with self._connection(seconds) as connection:
             connection.request(method, self._model + path, body, headers)
             response = connection.getresponse()
-            answer = response.read(_LIMIT + 1)
-        if len(answer) > _LIMIT:
-            raise KitcarError(f"the model server's answer is longer than {_LIMIT} bytes")
+            answer = response.read(self._limit + 1)
+        if len(answer) > self._limit:
+            raise KitcarError(f"the model server's answer is longer than {self._limit} bytes")
         return response.status, answer
 
     @contextlib.contextmanager

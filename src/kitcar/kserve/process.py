@@ -104,7 +104,7 @@ class Process:
 
     @property
     def tail(self) -> str:
-        """The last that the program wrote, where it writes to a file."""
+        """The last that the program wrote, where it writes to a file of its own; else the empty text."""
         if self._log is None:
             return ""
         with self._log.open("rb") as file:

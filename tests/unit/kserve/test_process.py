@@ -7,13 +7,14 @@ import signal
 import sys
 import time
 from collections import UserDict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kitcar.errors import NotFoundError
+from kitcar.errors import KitcarError, NotFoundError
 from kitcar.kserve.process import Process, started
 
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -102,3 +103,27 @@ def test_process_interrupted_while_it_starts_is_stopped(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [line for line in lines if f"unique-{tmp_path}".encode() in line]
+
+
+def test_process_that_is_no_program_cannot_be_started(tmp_path: Path) -> None:
+    program = tmp_path / "garbage"
+    program.write_bytes(b"\x00\x01")
+    program.chmod(0o755)
+    garbage = started([str(program)], environ=ENVIRON, directory=tmp_path, output=tmp_path / "log")
+    with pytest.raises(KitcarError, match="cannot be started: Exec format error"), garbage:
+        pass
+
+
+def test_process_of_another_thread_writes_to_a_stream_of_the_caller(tmp_path: Path) -> None:
+    def run() -> None:
+        command = [sys.executable, "-c", "print('hello')"]
+        with (
+            (tmp_path / "stream").open("wb") as stream,
+            started(command, environ=ENVIRON, directory=tmp_path, output=stream) as process,
+        ):
+            assert process.wait() == 0
+            assert process.tail == ""
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(run).result()
+    assert (tmp_path / "stream").read_text() == "hello\n"

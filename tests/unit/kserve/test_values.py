@@ -161,3 +161,19 @@ def test_decode_secret_that_is_not_base64_is_invalid_and_does_not_show_it() -> N
 
 def test_decode_object_that_is_no_mapping_is_invalid() -> None:
     assert "an object was expected" in faults("- a\n- b\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("metadata: {name: kitops}", 'metadata: {name: ""}'), "metadata.name: must not be empty"),
+        (("metadata: {name: kitops}\nspec:", "metadata: {name: kitops}\nother:"), "spec: is required"),
+        (
+            ("    envFrom:\n      - prefix: P_\n", "    envFrom: {}\n    other:\n      - prefix: P_\n"),
+            "a list was expected",
+        ),
+        (("configMapRef: {name: settings}", "other: {}"), "secretRef or configMapRef is required"),
+    ],
+)
+def test_decode_storage_container_that_cannot_be_meant_is_invalid(change: tuple[str, str], says: str) -> None:
+    assert any(says in fault for fault in faults(STORAGE.replace(*change)))
