@@ -433,7 +433,7 @@ def test_destination_file_in_place_of_a_staged_directory_is_refused_when_publish
         destination.discard("part")
 
 
-def test_destination_without_locks_of_the_file_system_lets_everybody_in() -> None:
+def test_destination_lock_that_cannot_be_had_at_all_is_an_error() -> None:
     from kitcar.files.destination import _flock
 
     with pytest.raises(OSError, match="Bad file descriptor"):
