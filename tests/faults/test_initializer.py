@@ -338,8 +338,21 @@ def test_initializer_flags_select_and_keep(runner: Runner) -> None:
     ended = runner.run()
     assert ended.code == 0, ended.err
     assert runner.shown() == {"model.bin": b"mine"}
-    assert "[WARN ] nothing in the ModelKit answers to the filter code:nothing" in ended.err
+    assert "[WARN ] Filter 'code:nothing' takes nothing of this modelkit" in ended.err
     assert "[WARN ] 1 files exist with other content and were kept" in ended.err
+
+
+def test_initializer_filters_that_take_nothing_are_an_error(runner: Runner) -> None:
+    runner.environ["KIT_UNPACK_FLAGS"] = "--plain-http -f code"
+    ended = runner.run()
+    assert ended.code == 1
+    assert ended.reason == "the filters take nothing of this modelkit\nHint: it has model.bin, docs"
+
+
+def test_initializer_older_flags_and_filters_count_together(runner: Runner) -> None:
+    runner.environ["KIT_UNPACK_FLAGS"] = "--plain-http --model -f docs"
+    assert runner.run().code == 0
+    assert runner.shown() == FILES
 
 
 def test_initializer_without_tag_takes_latest_and_says_so(runner: Runner) -> None:

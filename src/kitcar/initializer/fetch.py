@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from kitcar.deliver import DeliverOptions, Existing, Report, deliver, patience
-from kitcar.errors import InvalidError, UnsupportedError
+from kitcar.errors import InvalidError, NotFoundError, UnsupportedError
 from kitcar.initializer.console import Console
 from kitcar.initializer.flags import UnpackFlags
 from kitcar.initializer.login import EcrLogin, Login, NoLogin, PasswordLogin, RealLogin
@@ -33,8 +33,8 @@ def connect(flags: UnpackFlags, around: Surroundings) -> Connection:
         plain_http=flags.plain_http,
         verify_tls=flags.tls_verify,
         ca_files=flags.tls_cert,
-        client_cert=around.client_cert or flags.cert or None,
-        client_key=around.client_key or flags.key or None,
+        client_cert=flags.cert or around.client_cert or None,
+        client_key=flags.key or around.client_key or None,
         proxy=flags.proxy or None,
     )
 
@@ -73,6 +73,7 @@ def fetch(
     `--ignore-existing`. Without a tag or digest, `latest` is meant.
 
     Raises:
+        NotFoundError: there is no such kit, or the filters take nothing of it.
         UnsupportedError: the kit refers to something that is fetched by other means.
         KitcarError: it could not be fetched whole and verified.
     """
@@ -84,9 +85,7 @@ def fetch(
     console.line(f"Unpacking to {directory}")
     kit = read_kit(repository, repository.resolve(reference.target))
     console.note(f"{reference} is {kit.descriptor.digest}", digest=str(kit.descriptor.digest))
-    _check_remote(kit, selection, console, included=flags.include_remote)
-    for text in selection.unmatched(kit.kitfile):
-        console.warn(f"nothing in the ModelKit answers to the filter {text}")
+    _check(kit, selection, console, included=flags.include_remote)
     source = KitSource(repository, kit, selection)
     total = sum(part.size or 0 for part in source.parts())
     with ProgressLines(console.note, total) as progress:
@@ -103,7 +102,7 @@ def fetch(
 
 
 def select(flags: UnpackFlags) -> Selection:
-    """What the flags select; the older flags win over filters, as in kit.
+    """What the filters and their older forms select, together.
 
     Raises:
         InvalidError: a filter is malformed.
@@ -111,7 +110,7 @@ def select(flags: UnpackFlags) -> Selection:
     older = Selection.from_flags(
         kitfile=flags.kitfile, model=flags.model, code=flags.code, datasets=flags.datasets, docs=flags.docs
     )
-    return older if older.filters else Selection.parse(flags.filter)
+    return Selection((*older.filters, *Selection.parse(flags.filter).filters))
 
 
 def parse_reference(text: str) -> Reference:
@@ -139,9 +138,17 @@ def _credential(login: RealLogin, connection: Connection) -> Credential:
     return gar_credential(login, connection)
 
 
-def _check_remote(kit: Kit, selection: Selection, console: Console, *, included: bool) -> None:
-    """What the kit only refers to: datasets may stay away, a model may not."""
-    remote = [entry for entry in kit.kitfile.entries() if entry.remote and selection.matches(entry)]
+def _check(kit: Kit, selection: Selection, console: Console, *, included: bool) -> None:
+    """Says what will not be there, and refuses where that would be all or the model."""
+    if kit.generated:
+        console.warn("Artifact does not include Kitfile: functionality may be impacted")
+    taken = [entry for entry in kit.kitfile.entries() if selection.matches(entry)]
+    if not taken and not selection.kitfile:
+        known = ", ".join(entry.path for entry in kit.kitfile.entries()) or "no entries"
+        raise NotFoundError("the filters take nothing of this modelkit", hint=f"it has {known}")
+    for text in selection.unmatched(kit.kitfile):
+        console.warn(f"Filter '{text}' takes nothing of this modelkit")
+    remote = [entry for entry in taken if entry.remote]
     for entry in remote:
         if entry.kind is Kind.MODEL:
             hint = "unpack that ModelKit by its own reference"
