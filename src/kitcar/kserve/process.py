@@ -93,6 +93,8 @@ class Process:
                 )
             except OSError as error:
                 raise KitcarError(f"{command[0]} cannot be started: {error.strerror}") from error
+            except ValueError as error:  # a null character in a word or a variable
+                raise KitcarError(f"{command[0]} cannot be started: {error}") from error
 
     @property
     def running(self) -> bool:

@@ -26,7 +26,7 @@ BUILT_IN = StorageContainer("kitcar", Container("storage-initializer"), (UriForm
 INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "DOCKER_CONFIG", "KITOPS_HOME", "XDG_DATA_HOME"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "COVERAGE_PROCESS_START"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 """What of this process's environment a container sees here: where programs, credentials and proxies are, no settings."""
 

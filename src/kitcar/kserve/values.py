@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,8 @@ MODEL_FORMATS = (
 """The members of a predictor that name a model format in the older form, `predictor: {sklearn: {storageUri: …}}`."""
 
 _KINDS = ("Secret", "ConfigMap")
+_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
+_NAME_LIMIT = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,13 @@ class View:
             self.fault("must not be empty", key)
         return value
 
+    def object_name(self) -> str:
+        """The member `name` as objects of Kubernetes have it (RFC 1123 subdomain); it becomes part of paths and URLs."""
+        name = self.text("name", required=True)
+        if name and not (len(name) <= _NAME_LIMIT and _NAME.fullmatch(name)):
+            self.fault(f"{name!r} is no name", "name", hint="lower-case letters, digits, '-' and '.'")
+        return name
+
     def flag(self, key: str) -> bool:
         """A boolean member, False where it is absent."""
         value = self.raw.get(key)
@@ -251,7 +261,7 @@ def _storage_container(view: View) -> StorageContainer:
     if not formats:
         spec.fault("is required", "supportedUriFormats", hint="list a prefix such as kit:// or a regex")
     return StorageContainer(
-        name=view.view("metadata").text("name", required=True),
+        name=view.view("metadata").object_name(),
         container=_container(spec.view("container", required=True)),
         formats=formats,
         disabled=view.flag("disabled"),
@@ -305,7 +315,7 @@ def _service(view: View) -> InferenceService:
     predictor = view.view("spec", required=True).view("predictor", required=True)
     model, model_format = _model(predictor)
     return InferenceService(
-        name=metadata.text("name", required=True),
+        name=metadata.object_name(),
         namespace=metadata.text("namespace", default="default"),
         model_format=model_format,
         storage_uri=_storage_uri(model),

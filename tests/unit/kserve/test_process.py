@@ -127,3 +127,9 @@ def test_process_of_another_thread_writes_to_a_stream_of_the_caller(tmp_path: Pa
     with ThreadPoolExecutor() as pool:
         pool.submit(run).result()
     assert (tmp_path / "stream").read_text() == "hello\n"
+
+
+def test_process_null_character_in_a_word_is_told(tmp_path: Path) -> None:
+    words = started([sys.executable, "a\0b"], environ=ENVIRON, directory=tmp_path, output=tmp_path / "log")
+    with pytest.raises(KitcarError, match="cannot be started: embedded null byte"), words:
+        pass

@@ -145,6 +145,7 @@ disabled: "no"
         (("storageUri: kit://registry.example.com/team/iris:v1", "runtime: x"), "storageUri: is required"),
         (("modelFormat: {name: sklearn}", "modelFormat: {}"), "modelFormat.name: is required"),
         (("metadata: {name: iris-model}", "metadata: {name: 7}"), "metadata.name: text was expected, not 7"),
+        (("metadata: {name: iris-model}", "metadata: {name: ../../etc}"), "metadata.name: '../../etc' is no name"),
         (("    model:", "    containers:"), "names no model that can be run here"),
         (("    model:", "    sklearn: {storageUri: x}\n    xgboost:"), "names several models: sklearn, xgboost"),
     ],
