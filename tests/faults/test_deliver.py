@@ -134,7 +134,7 @@ def test_deliver_reader_that_gives_up_is_opened_again_where_it_was(
     ranges = [request.headers.get("range") for request in proxy.seen(blob)]
     assert ranges[0] is None
     assert ranges[-1] is not None
-    assert int(ranges[-1].removeprefix("bytes=").rstrip("-")) >= 12 * MIB
+    assert int(ranges[-1].removeprefix("bytes=").partition("-")[0]) >= 12 * MIB
     assert any(event.step is Step.RETRIED for event in events)
     model = max(report.parts, key=lambda part: part.size or 0)
     assert model.fetched <= (model.size or 0) + 5 * MIB
