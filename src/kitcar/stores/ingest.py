@@ -76,7 +76,7 @@ class IngestFile:
             try:
                 self.path.rename(target)
             except FileNotFoundError:
-                self._named_again(mode, sync=sync).rename(target)
+                self._publish_copy(target, mode, sync=sync)
             if sync:
                 sync_folder(target.parent)
         self._close()
@@ -99,21 +99,18 @@ class IngestFile:
         if file >= 0:
             os.close(file)
 
-    def _named_again(self, mode: int, *, sync: bool) -> Path:
-        again = self.path.with_name(f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}")
-        again.parent.mkdir(parents=True, exist_ok=True)
-        copy = os.open(again, _FLAGS | os.O_EXCL, _PRIVATE)
+    def _publish_copy(self, target: Path, mode: int, *, sync: bool) -> None:
+        again, copy = _new(self.path.parent, "again")
         try:
-            locked_elsewhere(copy)
             done = 0
             while done < self.size:
                 done += os.sendfile(copy, self._file, done, self.size - done)
             os.fchmod(copy, mode)
             if sync:
                 os.fsync(copy)
+            again.rename(target)
         finally:
             os.close(copy)
-        return again
 
 
 class IngestFolder:
@@ -128,11 +125,8 @@ class IngestFolder:
         Raises:
             KitcarError: the disk is full or refuses.
         """
-        path = self._folder / f"{label}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
-        with disk_errors("write", path):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, _FLAGS | os.O_EXCL, _PRIVATE)
-            locked_elsewhere(file)
+        with disk_errors("write", self._folder):
+            path, file = _new(self._folder, label)
         return IngestFile(file, path)
 
     def take_up(self, descriptor: Descriptor) -> IngestFile:
@@ -168,6 +162,17 @@ class IngestFolder:
                 digest = path.name.removeprefix(_PARTIAL).removesuffix(_SUFFIX).replace("-", "/", 1)
                 if not path.name.startswith(_PARTIAL) or (blobs / digest).exists():
                     _remove_abandoned(path)
+
+
+def _new(folder: Path, label: str) -> tuple[Path, int]:
+    """A new file and its descriptor, locked: until it is, whoever clears the folder may take it for abandoned."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{label}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+        file = os.open(path, _FLAGS | os.O_EXCL, _PRIVATE)
+        if not locked_elsewhere(file) and _names(path, file):
+            return path, file
+        os.close(file)
 
 
 def _names(path: Path, file: int) -> bool:
