@@ -186,6 +186,9 @@ def _found(session: Session, call: Call, reference: Reference) -> tuple[ReadTarg
         remote = Network.of(session, call).repository(reference)
         descriptor = resolved(remote, reference.target)
         if descriptor is None:
-            raise NotFoundError(f"reference {name} is not present in local storage and could not be found in remote")
+            raise NotFoundError(
+                f"reference {name} is not present in local storage and could not be found in remote",
+                hint="check the name and tag, and that your account may see it",
+            )
         session.console.debug(f"Unpacking {name} from {reference.registry}")
         return remote, descriptor

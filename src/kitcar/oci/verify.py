@@ -170,6 +170,7 @@ class VerifyingReader:
                 f"{descriptor.digest} is longer than the {descriptor.size} bytes it should have",
                 expected=f"{descriptor.size} bytes",
                 actual="more",
+                hint="the content is corrupt where it is stored, or something else answered in its place",
             )
         if actual != descriptor.digest:
             raise IntegrityError(

@@ -77,7 +77,10 @@ class BlobReader:
                 self._resume(error)
                 continue
             if not count and self._position < self._size and len(buffer):
-                cut = TransportError(f"an answer ended after {self._position} of {self._size} bytes")
+                cut = TransportError(
+                    f"an answer ended after {self._position} of {self._size} bytes",
+                    hint="the content is truncated where it is stored, or the transfer was cut: try again later",
+                )
                 self._resume(cut, ended=True)
                 continue
             self._position += count

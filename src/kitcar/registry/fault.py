@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from kitcar.errors import AuthError, KitcarError, NotFoundError, RegistryError, TransportError
 from kitcar.registry.retry import TRANSIENT_STATUSES, parse_retry_after
 
+BROKEN_HINT = "check the network, or try again later"
 _MESSAGE_LIMIT = 300
 _PLAIN_SERVER = (
     "WRONG_VERSION_NUMBER",
@@ -45,7 +46,7 @@ def transport_error(error: BaseException, url: str) -> KitcarError:
                 f"{host} refuses connections", hint="check the registry's address and port, and that it runs"
             )
         if isinstance(cause, TimeoutError):
-            return TransportError(f"{host} did not answer in time", hint="check the network, or try again later")
+            return TransportError(f"{host} did not answer in time", hint=BROKEN_HINT)
         if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
             return TransportError(
                 f"{host} does not answer with HTTP",
@@ -64,13 +65,14 @@ def _other(causes: list[BaseException], host: str) -> TransportError:
             hint="check the proxy's address and credentials, or name the host in NO_PROXY",
         )
     if any("timed out" in str(cause) for cause in causes):
-        return TransportError(f"{host} did not answer in time", hint="check the network, or try again later")
+        return TransportError(f"{host} did not answer in time", hint=BROKEN_HINT)
     reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), "")
     if not reason and any(
         isinstance(cause, (http.client.RemoteDisconnected, http.client.IncompleteRead)) for cause in causes
     ):
         reason = "it was closed"
-    return TransportError(f"the connection to {host} broke" + (f": {_shown(reason)}" if reason else ""))
+    more = f": {_shown(reason)}" if reason else ""
+    return TransportError(f"the connection to {host} broke{more}", hint=BROKEN_HINT)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -106,7 +108,9 @@ def _tls_error(error: ssl.SSLError, host: str) -> TransportError:
             transient=False,
         )
     cut = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "EOF" in text
-    return TransportError(f"the TLS connection to {host} broke: {_shown(error.reason or str(error))}", transient=cut)
+    return TransportError(
+        f"the TLS connection to {host} broke: {_shown(error.reason or str(error))}", hint=BROKEN_HINT, transient=cut
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from kitcar.errors import IntegrityError, InvalidError, TransportError
-from kitcar.registry.fault import transport_error
+from kitcar.registry.fault import BROKEN_HINT, transport_error
 from kitcar.registry.settings import Connection
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ class Response:
         if not count and self._left:
             self.close()
             raise TransportError(
-                f"{_host(self.url)} closed the connection {self._left} bytes before the end of an answer"
+                f"{_host(self.url)} closed the connection {self._left} bytes before the end of an answer",
+                hint=BROKEN_HINT,
             )
         if not count or self._left == 0:
             self._finish()
