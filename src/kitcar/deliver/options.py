@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from kitcar.errors import InvalidError
 from kitcar.files.draft import Existing
 from kitcar.modelkit.compression import WINDOW
 from kitcar.oci.progress import Listener, silent
@@ -36,6 +37,20 @@ class Limits:
     expansion: int = 100
     expansion_floor: int = 64 * MIB
     window: int = WINDOW
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Limits:
+        """The usual limits, with the `expansion` that `KITCAR_EXPANSION` says.
+
+        Raises:
+            InvalidError: the variable is no whole number above 0.
+        """
+        text = environ.get("KITCAR_EXPANSION", "")
+        if not text:
+            return cls()
+        if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text)):
+            raise InvalidError(f"KITCAR_EXPANSION is {text!r}", hint="give a whole number above 0; 100 is usual")
+        return cls(expansion=int(text))
 
 
 @dataclass(frozen=True, slots=True)
