@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,9 @@ def require(name: str) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads this user's home, credentials or proxies."""
+    """No test reads this user's home, credentials or proxies, nor inherits that interrupts are ignored."""
+    # A shell starts its background jobs so, and the processes that tests interrupt would never hear of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         # Go keeps its modules and its build cache below the home unless told otherwise.
