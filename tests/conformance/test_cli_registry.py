@@ -310,7 +310,7 @@ def test_unpack_of_remote_datasets_leaves_them_out_with_a_warning(
         "unpack", f"{name}/data:v1", "--plain-http", "-d", tmp_path / "out", "--include-remote", check=False
     )
     assert wanted.code == 1
-    assert "are not fetched by this version" in wanted.err
+    assert "is not fetched by this version" in wanted.err
 
 
 def test_unpack_over_other_content_fails_replaces_or_keeps(kitcar: Kitcar, context: Path, tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_unpack_filters_and_older_flags_add_up(kitcar: Kitcar, context: Path, tm
         (("iris:v1", "-o", "-i"), "Invalid arguments: --overwrite and --ignore-existing exclude each other"),
         (("iris:v1", "--as-skill"), "Skills are not installed by this version"),
         (("iris:v1", "-f", "bogus"), "Invalid filter 'bogus': invalid filter type bogus"),
-        (("iris:v1", "-f", "datasets"), "The filters take nothing of this modelkit"),
+        (("iris:v1", "-f", "datasets"), "Failed to unpack: the filters take nothing of this modelkit"),
         (("iris:v1", "-d", "{file}"), "Failed to create directory {file}: "),
     ],
 )

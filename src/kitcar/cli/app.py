@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from kitcar.cli import fault
-from kitcar.cli.flag import Kind, usage_lines
 from kitcar.cli.interrupt import CODE
 from kitcar.cli.session import GlobalFlags, Session, Surroundings
-from kitcar.cli.verb import GLOBAL_FLAGS, HELP
+from kitcar.flags.flag import Kind, usage_lines
+from kitcar.flags.general import GLOBAL_FLAGS, HELP
 
 VERBS: Mapping[str, str] = {
     "completion": "Print the script that completes commands in a shell",

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import click
 
-from kitcar.cli.flag import Call, Flag, FlagError, parse
 from kitcar.cli.session import GlobalFlags, Session
-from kitcar.cli.verb import GLOBAL_FLAGS, HELP, Arity, Usage, Verb, verb
+from kitcar.cli.verb import Arity, Usage, Verb, verb
 from kitcar.errors import KitcarError
+from kitcar.flags.flag import Call, Flag, FlagError, parse
+from kitcar.flags.general import GLOBAL_FLAGS, HELP
 
 _FILES, _DIRECTORIES, _NOSPACE = ":files", ":directories", ":nospace"
 _DIRECTORY_FLAGS = frozenset({"dir", "config", "root"})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from kitcar.cli.flag import Call
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError
+from kitcar.flags.flag import Call
 
 # The words are split anew from the line, since bash breaks words at the colons and equals signs of references and flags.
 _BASH = r"""# bash completion for kitcar

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from kitcar.cli.flag import Call
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
+from kitcar.flags.flag import Call
 
 
 @verb("help", Usage("[command]", "Explain a command"), takes=Arity())

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call, Flag
 from kitcar.cli.inspect import REMOTE
-from kitcar.cli.network import NETWORK_FLAGS
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import InvalidError, NotFoundError
+from kitcar.flags.flag import Call, Flag
+from kitcar.flags.network import NETWORK_FLAGS
 
 if TYPE_CHECKING:
     from kitcar.modelkit.kitfile import Kitfile

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import ExistsError, InvalidError, KitcarError, UnsupportedError
+from kitcar.flags.flag import Call, Flag, Kind
 
 if TYPE_CHECKING:
     from kitcar.modelkit.kitfile import Package

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
+from kitcar.flags.flag import Call, Flag, Kind
 
 _LOG_FORMAT = Flag(
     "log-format", "How lines are written (or KITCAR_LOG_FORMAT)", default="text", choices=("text", "json")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from kitcar.cli.flag import Call, Flag, Kind
-from kitcar.cli.network import NETWORK_FLAGS
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
+from kitcar.flags.flag import Call, Flag, Kind
+from kitcar.flags.network import NETWORK_FLAGS
 from kitcar.oci.encoding import encode
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.listing import Row, list_local, list_remote
-from kitcar.cli.network import NETWORK_FLAGS, Network, concurrency_of
+from kitcar.cli.network import Network
 from kitcar.cli.output import table
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError
+from kitcar.flags.flag import Call, Flag, Kind
+from kitcar.flags.network import NETWORK_FLAGS, concurrency_of
 from kitcar.oci.encoding import encode
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ import getpass
 from typing import TYPE_CHECKING
 
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call, Flag, Kind
-from kitcar.cli.network import NETWORK_FLAGS, Network
+from kitcar.cli.network import Network
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import InvalidError
+from kitcar.flags.flag import Call, Flag, Kind
+from kitcar.flags.network import NETWORK_FLAGS
 from kitcar.oci.reference import Reference
 
 if TYPE_CHECKING:

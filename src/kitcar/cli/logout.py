@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call
 from kitcar.cli.login import registry_of
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
+from kitcar.flags.flag import Call
 
 
 @verb(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call
-from kitcar.cli.network import Network, concurrency_of
+from kitcar.cli.network import Network
 from kitcar.cli.session import Session
 from kitcar.errors import InvalidError, NotFoundError
+from kitcar.flags.flag import Call
+from kitcar.flags.network import concurrency_of
 
 if TYPE_CHECKING:
     from kitcar.modelkit.kit import Kit

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from kitcar.cli import naming, packing, publishing
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call, Flag, Kind
-from kitcar.cli.network import NETWORK_FLAGS, Network, concurrency_of
+from kitcar.cli.network import Network
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import InvalidError, UnsupportedError
+from kitcar.flags.flag import Call, Flag, Kind
+from kitcar.flags.network import NETWORK_FLAGS, concurrency_of
 from kitcar.oci.reference import DEFAULT_REGISTRY, DEFAULT_REPOSITORY, Reference
 
 if TYPE_CHECKING:

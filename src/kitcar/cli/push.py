@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from kitcar.cli import naming, packing, publishing
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call
 from kitcar.cli.lookup import resolved
-from kitcar.cli.network import NETWORK_FLAGS, Network
+from kitcar.cli.network import Network
 from kitcar.cli.origin import Origins
 from kitcar.cli.progress import layer_names, shown
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError, NotFoundError
+from kitcar.flags.flag import Call
+from kitcar.flags.network import NETWORK_FLAGS
 from kitcar.oci.reference import Reference
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
+from kitcar.flags.flag import Call, Flag, Kind
 
 _ROOT = Flag("root", "Directory of the content (default: registry, beside local storage)")
 _ADDRESS = Flag("address", "Address to listen on; port 0 takes a free one", default="127.0.0.1:5000")

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
 from kitcar.errors import InvalidError, KitcarError, NotFoundError
+from kitcar.flags.flag import Call, Flag, Kind
 
 if TYPE_CHECKING:
     from kitcar.kserve.run import RunOptions

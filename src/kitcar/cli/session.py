@@ -11,9 +11,7 @@ from typing import BinaryIO, TextIO
 from kitcar.cli.output import Console, Level
 from kitcar.cli.settings import Settings
 from kitcar.errors import InvalidError
-
-PROGRESS_STYLES = ("none", "plain", "fancy")
-LEVELS = ("trace", "debug", "info", "warn", "error")
+from kitcar.flags.general import LEVELS, PROGRESS_STYLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kitcar.errors import InvalidError
+from kitcar.stores.home import kit_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +18,11 @@ class Settings:
 
     home: Path | None
     environ: Mapping[str, str]
-    client_cert: str = ""
-    client_key: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], platform: str = sys.platform) -> Settings:
         """Reads kit's variables; `home` stays None where neither `KITOPS_HOME` nor a home directory is known."""
-        return cls(
-            home=_home(environ, platform),
-            environ=MappingProxyType(dict(environ)),
-            client_cert=environ.get("KITOPS_CLIENT_CERT", ""),
-            client_key=environ.get("KITOPS_CLIENT_KEY", ""),
-        )
+        return cls(kit_home(environ, platform), MappingProxyType(dict(environ)))
 
     def with_home(self, directory: str) -> Settings:
         """These settings with another root directory, as `--config` names it."""
@@ -56,14 +50,3 @@ class Settings:
     def credentials(self) -> Path:
         """The credentials that `login` saves."""
         return self.root / "credentials.json"
-
-
-def _home(environ: Mapping[str, str], platform: str) -> Path | None:
-    if home := environ.get("KITOPS_HOME"):
-        return Path(home).absolute()
-    user = environ.get("HOME")
-    if platform == "darwin":
-        return Path(user, "Library", "Caches", "kitops") if user else None
-    if data := environ.get("XDG_DATA_HOME"):
-        return Path(data, "kitops").absolute()
-    return Path(user, ".local", "share", "kitops") if user else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
-from kitcar.cli.flag import Call
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
 from kitcar.errors import InvalidError, NotFoundError
+from kitcar.flags.flag import Call
 from kitcar.oci.reference import Reference
 
 _USAGE = Usage(

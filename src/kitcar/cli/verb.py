@@ -9,23 +9,12 @@ from typing import Any
 
 import click
 
-from kitcar.cli.flag import Call, Flag, FlagError, Kind, parse, usage_lines
 from kitcar.cli.interrupt import prompt_interrupts
-from kitcar.cli.session import LEVELS, PROGRESS_STYLES, GlobalFlags, Session
+from kitcar.cli.session import GlobalFlags, Session
+from kitcar.flags.flag import Call, Flag, FlagError, parse, usage_lines
+from kitcar.flags.general import GLOBAL_FLAGS, HELP
 
 Body = Callable[[Session, Call], None]
-
-HELP = Flag("help", "help for this command", Kind.SWITCH, short="h")
-GLOBAL_FLAGS = (
-    Flag("config", "Root directory for storage and credentials (default: KITOPS_HOME)"),
-    Flag("log-level", "Least level of the messages shown: trace, debug, info, warn, error", choices=LEVELS),
-    Flag(
-        "progress",
-        "How long work is shown: none, plain (one line a layer) or fancy (bars); default: bars on a terminal",
-        choices=PROGRESS_STYLES,
-    ),
-    Flag("verbose", "Say more; twice to say all", Kind.COUNT, short="v"),
-)
 
 
 @dataclass(frozen=True, slots=True)

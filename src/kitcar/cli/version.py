@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kitcar.cli.build import describe
-from kitcar.cli.flag import Call, Flag, Kind
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
+from kitcar.flags.flag import Call, Flag, Kind
 
 _NOTICES = Flag("show-update-notifications", "Switch kit's own update notices on or off", Kind.SWITCH)
 _MARKER = "disable-update-notifications"

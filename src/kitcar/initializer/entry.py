@@ -102,13 +102,14 @@ def stoppable(run: Callable[[], int], err: TextIO) -> int:
 
 
 def _fetch_all(settings: Settings, console: Console) -> None:
-    from kitcar.initializer.fetch import connect, fetch, log_in, parse_reference
+    from kitcar.flags.network import connection_of
+    from kitcar.initializer.fetch import fetch, log_in, parse_reference
     from kitcar.initializer.login import choose
     from kitcar.registry.repository import Repository
 
     flags = settings.flags
-    console.verbose = flags.verbose > 0
-    connection = connect(flags, settings.around)
+    console.verbose = flags.number("verbose") > 0
+    connection = connection_of(flags, settings.around.environ, console.warn)
     for job in settings.jobs:
         reference = parse_reference(job.reference)
         try:
@@ -120,20 +121,19 @@ def _fetch_all(settings: Settings, console: Console) -> None:
         console.line(f"Unpacking {job.reference} to {job.destination}")
         console.line(f"Unpack options: {settings.flags_text}")
         repository = Repository(reference, connection=connection, credentials=credentials)
-        fetch(reference, Path(flags.dir or job.destination), flags, repository, settings.around, console)
+        fetch(reference, Path(flags.text("dir") or job.destination), flags, repository, settings.around, console)
         _show_kitfile(Path(job.destination, "Kitfile"), console)
 
 
 def _fetch_one(settings: InitSettings, console: Console) -> None:
-    from dataclasses import replace
-
-    from kitcar.initializer.fetch import connect, fetch, log_in, parse_reference
+    from kitcar.flags.network import connection_of
+    from kitcar.initializer.fetch import fetch, log_in, parse_reference
     from kitcar.initializer.login import NoLogin
     from kitcar.registry.repository import Repository
 
     flags = settings.flags
-    console.verbose = flags.verbose > 0
-    if flags.dir:
+    console.verbose = flags.number("verbose") > 0
+    if flags.text("dir"):
         console.line(
             f"Unpacking modelkit {settings.reference} with flags '--filter={settings.filter} {settings.flags_text}'"
         )
@@ -143,11 +143,10 @@ def _fetch_one(settings: InitSettings, console: Console) -> None:
             f"Additional flags: {settings.flags_text}"
         )
     reference = parse_reference(settings.reference)
-    connection = connect(flags, settings.around)
+    connection = connection_of(flags, settings.around.environ, console.warn)
     credentials = log_in(NoLogin(), connection, settings.around, console)
     repository = Repository(reference, connection=connection, credentials=credentials)
-    flags = replace(flags, filter=(settings.filter, *flags.filter))
-    fetch(reference, Path(flags.dir or settings.directory), flags, repository, settings.around, console)
+    fetch(reference, Path(flags.text("dir") or settings.directory), flags, repository, settings.around, console)
 
 
 def _refuse_unverified(environ: Mapping[str, str]) -> None:

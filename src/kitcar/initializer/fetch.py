@@ -5,38 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kitcar.deliver import DeliverOptions, Existing, Report, deliver, patience
-from kitcar.errors import InvalidError, NotFoundError, UnsupportedError
+from kitcar.deliver import DeliverOptions, Existing, Limits, Report, patience, unpack
+from kitcar.errors import InvalidError
+from kitcar.flags.flag import Call
+from kitcar.flags.network import concurrency_of
+from kitcar.flags.unpack import selection_of
 from kitcar.initializer.console import Console
-from kitcar.initializer.flags import UnpackFlags
 from kitcar.initializer.login import EcrLogin, Login, NoLogin, PasswordLogin, RealLogin
 from kitcar.initializer.progress import MIB, ProgressLines
 from kitcar.initializer.settings import Surroundings
-from kitcar.modelkit.dialect import Kind
-from kitcar.modelkit.kit import Kit, read_kit
-from kitcar.modelkit.select import Selection
+from kitcar.modelkit.kit import read_kit
 from kitcar.oci.reference import Reference
 from kitcar.registry.credentials import Credential, CredentialChain, CredentialSource, FixedCredential
 from kitcar.registry.repository import Repository
 from kitcar.registry.settings import Connection
 from kitcar.sources.kit import KitSource
-
-
-def connect(flags: UnpackFlags, around: Surroundings) -> Connection:
-    """How registries are reached: the flags, then the environment.
-
-    Raises:
-        InvalidError: a setting has no meaning.
-    """
-    return Connection.from_environment(
-        around.environ,
-        plain_http=flags.plain_http,
-        verify_tls=flags.tls_verify,
-        ca_files=flags.tls_cert,
-        client_cert=flags.cert or around.client_cert or None,
-        client_key=flags.key or around.client_key or None,
-        proxy=flags.proxy or None,
-    )
 
 
 def log_in(login: Login, connection: Connection, around: Surroundings, console: Console) -> CredentialSource:
@@ -62,7 +45,7 @@ def log_in(login: Login, connection: Connection, around: Surroundings, console: 
 def fetch(
     reference: Reference,
     directory: Path,
-    flags: UnpackFlags,
+    flags: Call,
     repository: Repository,
     around: Surroundings,
     console: Console,
@@ -77,7 +60,7 @@ def fetch(
         UnsupportedError: the kit refers to something that is fetched by other means.
         KitcarError: it could not be fetched whole and verified.
     """
-    selection = select(flags)
+    selection = selection_of(flags)
     if not reference.target:
         console.line(f"No tag specified for unpack. Using 'latest' as default ('{reference}:latest')")
     reference = reference.or_latest()
@@ -85,32 +68,27 @@ def fetch(
     console.line(f"Unpacking to {directory}")
     kit = read_kit(repository, repository.resolve(reference.target))
     console.note(f"{reference} is {kit.descriptor.digest}", digest=str(kit.descriptor.digest))
-    _check(kit, selection, console, included=flags.include_remote)
-    source = KitSource(repository, kit, selection)
-    total = sum(part.size or 0 for part in source.parts())
+    total = sum(part.size or 0 for part in KitSource(repository, kit, selection).parts())
     with ProgressLines(console.note, total) as progress:
         options = DeliverOptions(
-            existing=Existing.KEEP if flags.ignore_existing else Existing.REPLACE,
-            concurrency=flags.concurrency,
+            existing=Existing.KEEP if flags.on("ignore-existing") else Existing.REPLACE,
+            concurrency=concurrency_of(flags),
             listener=progress,
             log=console.line,
             pauser=patience(around.environ),
+            limits=Limits.from_environment(around.environ),
         )
-        report = deliver(source, directory, options)
+        report = unpack(
+            repository,
+            kit,
+            directory,
+            selection,
+            options,
+            include_remote=flags.on("include-remote"),
+            warn=console.warn,
+        )
     _tell(report, console)
     return report
-
-
-def select(flags: UnpackFlags) -> Selection:
-    """What the filters and their older forms select, together.
-
-    Raises:
-        InvalidError: a filter is malformed.
-    """
-    older = Selection.from_flags(
-        kitfile=flags.kitfile, model=flags.model, code=flags.code, datasets=flags.datasets, docs=flags.docs
-    )
-    return Selection((*older.filters, *Selection.parse(flags.filter).filters))
 
 
 def parse_reference(text: str) -> Reference:
@@ -136,28 +114,6 @@ def _credential(login: RealLogin, connection: Connection) -> Credential:
     from kitcar.initializer.gar import gar_credential
 
     return gar_credential(login, connection)
-
-
-def _check(kit: Kit, selection: Selection, console: Console, *, included: bool) -> None:
-    """Says what will not be there, and refuses where that would be all or the model."""
-    if kit.generated:
-        console.warn("Artifact does not include Kitfile: functionality may be impacted")
-    taken = [entry for entry in kit.kitfile.entries() if selection.matches(entry)]
-    if not taken and not selection.kitfile:
-        known = ", ".join(entry.path for entry in kit.kitfile.entries()) or "no entries"
-        raise NotFoundError("the filters take nothing of this modelkit", hint=f"it has {known}")
-    for text in selection.unmatched(kit.kitfile):
-        console.warn(f"Filter '{text}' takes nothing of this modelkit")
-    remote = [entry for entry in taken if entry.remote]
-    for entry in remote:
-        if entry.kind is Kind.MODEL:
-            hint = "unpack that ModelKit by its own reference"
-            raise UnsupportedError(f"the model is a reference to {entry.path}, which is not followed", hint=hint)
-        if included:
-            hint = "leave --include-remote out, and fetch the dataset by other means"
-            raise UnsupportedError(f"the dataset {entry.path} lies outside of the ModelKit", hint=hint)
-    if remote:
-        console.warn("ModelKit contains remote datasets. To unpack, specify the --include-remote flag")
 
 
 def _tell(report: Report, console: Console) -> None:

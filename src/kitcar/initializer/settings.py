@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from kitcar.errors import InvalidError
-from kitcar.initializer.flags import UnpackFlags
+from kitcar.flags.flag import Call
+from kitcar.initializer.flags import parse_flags
 from kitcar.initializer.login import LoginSettings
+from kitcar.stores.home import kit_home
 
 LOG_FORMATS = ("text", "json")
 TERMINATION_LOG = "/dev/termination-log"
@@ -67,19 +69,12 @@ class Surroundings:
     """What every run finds around it; `environ` is for the doors that read variables of their own (proxies, AWS, Google)."""
 
     kit_home: Path | None = None
-    client_cert: str = ""
-    client_key: str = ""
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str], config: str = "") -> Surroundings:
         """What the variables say; `config` is the flag that names kit's directory."""
-        return cls(
-            kit_home(environ, config),
-            environ.get("KITOPS_CLIENT_CERT", ""),
-            environ.get("KITOPS_CLIENT_KEY", ""),
-            MappingProxyType(dict(environ)),
-        )
+        return cls(Path(config) if config else kit_home(environ), MappingProxyType(dict(environ)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,7 @@ class Settings:
     """What the storage container is asked for (the KitOps container for KServe)."""
 
     jobs: tuple[Job, ...]
-    flags: UnpackFlags
+    flags: Call
     flags_text: str
     login: LoginSettings
     around: Surroundings
@@ -100,10 +95,10 @@ class Settings:
             InvalidError: the words are not pairs, or `KIT_UNPACK_FLAGS` is malformed.
         """
         text = environ.get("KIT_UNPACK_FLAGS", "")
-        flags = UnpackFlags.parse(text)
+        flags = parse_flags(text)
         pairs = zip(words[::2], words[1::2], strict=True)
         jobs = tuple(Job(source.removeprefix(_SCHEME), destination) for source, destination in pairs)
-        if flags.dir and len(jobs) > 1:
+        if flags.text("dir") and len(jobs) > 1:
             raise InvalidError("KIT_UNPACK_FLAGS: --dir cannot be used with several models", hint="leave --dir out")
         login = LoginSettings(
             user=environ.get("KIT_USER", ""),
@@ -112,17 +107,20 @@ class Settings:
             workload_identity=environ.get("GCP_WIF") == "true",
             gar_location=environ.get("GCP_GAR_LOCATION", ""),
         )
-        return cls(jobs, flags, text, login, Surroundings.read(environ, flags.config))
+        return cls(jobs, flags, text, login, Surroundings.read(environ, flags.text("config")))
 
 
 @dataclass(frozen=True, slots=True)
 class InitSettings:
-    """What the init container is asked for (the KitOps init container, configured by variables alone)."""
+    """What the init container is asked for (the KitOps init container, configured by variables alone).
+
+    `filter` is that of its own variable, and stands among the `flags` too.
+    """
 
     reference: str
     directory: str
     filter: str
-    flags: UnpackFlags
+    flags: Call
     flags_text: str
     around: Surroundings
 
@@ -134,26 +132,18 @@ class InitSettings:
             InvalidError: `EXTRA_FLAGS` is malformed.
         """
         text = environ.get("EXTRA_FLAGS", "").strip() or "--ignore-existing"
-        flags = UnpackFlags.parse(text, "EXTRA_FLAGS")
+        flags = parse_flags(text, "EXTRA_FLAGS")
+        wanted = environ.get("UNPACK_FILTER") or UNPACK_FILTER
         return cls(
             reference=environ["MODELKIT_REF"].removeprefix(_SCHEME),
             directory=environ.get("UNPACK_PATH") or UNPACK_PATH,
-            filter=environ.get("UNPACK_FILTER") or UNPACK_FILTER,
-            flags=flags,
+            filter=wanted,
+            flags=replace(flags, values={**flags.values, "filter": (wanted, *flags.texts("filter"))}),
             flags_text=text,
-            around=Surroundings.read(environ, flags.config),
+            around=Surroundings.read(environ, flags.text("config")),
         )
 
 
 def is_pairs(words: Sequence[str]) -> bool:
     """Whether `words` are sources and destinations, at least one of each."""
     return len(words) >= 2 and len(words) % 2 == 0
-
-
-def kit_home(environ: Mapping[str, str], config: str = "") -> Path | None:
-    """kit's own directory, where `login` keeps credentials; None where nothing says where it is."""
-    if named := config or environ.get("KITOPS_HOME"):
-        return Path(named)
-    if data := environ.get("XDG_DATA_HOME"):
-        return Path(data, "kitops")
-    return Path(environ["HOME"], ".local", "share", "kitops") if environ.get("HOME") else None

@@ -51,19 +51,22 @@ class Connection:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Connection:
-        """The settings that `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` (in either case) and `SSL_CERT_FILE` ask for.
+        """The settings that `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` (in either case) and `SSL_CERT_FILE` ask for, and kit's
+        `KITOPS_CLIENT_CERT` and `KITOPS_CLIENT_KEY`.
 
         `KITCAR_TIMEOUT` is how many seconds a connection may stand still, `KITCAR_RETRIES` how often what failed for a
         passing reason is tried again. `overrides` are fields of this class; they win.
 
         Raises:
-            InvalidError: one of these two is no such number.
+            InvalidError: one of the latter two is no such number.
         """
         found = cls(
             http_proxy=_variable(environ, "HTTP_PROXY") or None,
             https_proxy=_variable(environ, "HTTPS_PROXY") or None,
             no_proxy=tuple(item.strip() for item in _variable(environ, "NO_PROXY").split(",") if item.strip()),
             ca_bundle=environ.get("SSL_CERT_FILE") or None,
+            client_cert=environ.get("KITOPS_CLIENT_CERT") or None,
+            client_key=environ.get("KITOPS_CLIENT_KEY") or None,
             timeouts=_timeouts(environ),
             retry=RetryPolicy.from_environment(environ),
         )

@@ -13,10 +13,10 @@ import pytest
 
 from kitcar import __version__
 from kitcar.cli.app import VERBS, Family, application, run
-from kitcar.cli.flag import Call, Flag
 from kitcar.cli.session import Session, Surroundings
 from kitcar.cli.verb import Arity, Usage, Verb, verb
 from kitcar.errors import Fault, InvalidError, KitcarError
+from kitcar.flags.flag import Call, Flag
 
 
 class Result:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from kitcar.errors import InvalidError
+from kitcar.flags.network import connection_of
+from kitcar.initializer.flags import parse_flags
 from kitcar.initializer.login import LoginSettings
-from kitcar.initializer.settings import Job, Logging, Settings, is_pairs, kit_home
+from kitcar.initializer.settings import InitSettings, Job, Logging, Settings, Surroundings, is_pairs
 
 
 @pytest.mark.parametrize(("count", "right"), [(0, False), (1, False), (2, True), (3, False), (4, True), (5, False)])
@@ -35,8 +37,10 @@ def test_read_variables_of_the_container() -> None:
     }
     settings = Settings.read(["a", "b"], environ)
     assert settings.login == LoginSettings("ada", "secret", "arn", workload_identity=True, gar_location="europe")
-    assert (settings.flags.plain_http, settings.flags_text) == (True, "--plain-http --cert /flag")
-    assert (settings.around.kit_home, settings.around.client_cert) == (Path("/home/kit"), "/variable")
+    assert (settings.flags.on("plain-http"), settings.flags_text) == (True, "--plain-http --cert /flag")
+    assert settings.around.kit_home == Path("/home/kit")
+    assert connection_of(settings.flags, environ, print).client_cert == "/flag"
+    assert connection_of(parse_flags(""), environ, print).client_cert == "/variable"
     assert "secret" not in repr(settings)
 
 
@@ -47,18 +51,22 @@ def test_read_workload_identity_is_on_for_the_word_true_alone(value: str) -> Non
 
 def test_read_dir_flag_with_several_models_is_invalid() -> None:
     environ = {"KIT_UNPACK_FLAGS": "-d /x"}
-    assert Settings.read(["a", "b"], environ).flags.dir == "/x"
+    assert Settings.read(["a", "b"], environ).flags.text("dir") == "/x"
     with pytest.raises(InvalidError, match="--dir cannot be used with several models"):
         Settings.read(["a", "b", "c", "d"], environ)
 
 
-def test_kit_home_follows_kits_order_and_may_be_nowhere() -> None:
-    environ = {"KITOPS_HOME": "/k", "XDG_DATA_HOME": "/x", "HOME": "/h"}
-    assert kit_home(environ, "/flag") == Path("/flag")
-    assert kit_home(environ) == Path("/k")
-    assert kit_home({"XDG_DATA_HOME": "/x", "HOME": "/h"}) == Path("/x/kitops")
-    assert kit_home({"HOME": "/h"}) == Path("/h/.local/share/kitops")
-    assert kit_home({}) is None
+def test_surroundings_flag_for_kits_home_wins_over_the_variable() -> None:
+    assert Surroundings.read({"KITOPS_HOME": "/k"}, "/flag").kit_home == Path("/flag")
+    assert Surroundings.read({}).kit_home is None
+
+
+def test_init_settings_filter_comes_before_those_of_the_extra_flags() -> None:
+    settings = InitSettings.read({"MODELKIT_REF": "kit://a.b/c:1", "UNPACK_FILTER": "docs", "EXTRA_FLAGS": "-f code"})
+    assert settings.flags.texts("filter") == ("docs", "code")
+    usual = InitSettings.read({"MODELKIT_REF": "a.b/c:1"})
+    assert usual.flags.texts("filter") == ("model",)
+    assert usual.flags.on("ignore-existing")
 
 
 def test_logging_options_win_over_variables() -> None:

@@ -23,6 +23,12 @@ def test_from_environment_reads_either_case_and_lets_overrides_win() -> None:
     assert found.proxy_for("https://anything/") == "http://own:3"
 
 
+def test_from_environment_takes_the_client_certificate_from_kits_variables() -> None:
+    environ = {"KITOPS_CLIENT_CERT": "/c", "KITOPS_CLIENT_KEY": "/k"}
+    found = Connection.from_environment(environ, client_key="/own")
+    assert (found.client_cert, found.client_key) == ("/c", "/own")
+
+
 def test_from_environment_without_variables_goes_directly() -> None:
     assert Connection.from_environment({}) == Connection()
     assert Connection().proxy_for("https://ghcr.io/v2/") is None

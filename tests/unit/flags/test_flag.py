@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitcar.cli.flag import Call, Flag, FlagError, Kind, parse, usage_lines
+from kitcar.flags.flag import Call, Flag, FlagError, Kind, parse, usage_lines
 
 FLAGS = (
     Flag("file", "the file", short="f"),
