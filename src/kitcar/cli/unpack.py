@@ -18,7 +18,7 @@ from kitcar.flags.network import NETWORK_FLAGS, concurrency_of
 from kitcar.flags.unpack import UNPACK_FLAGS, selection_of
 
 if TYPE_CHECKING:
-    from kitcar.deliver import Existing, Limits
+    from kitcar.deliver import Existing
     from kitcar.oci.descriptor import Descriptor
     from kitcar.oci.reference import Reference
     from kitcar.oci.storage import ReadTarget
@@ -97,7 +97,7 @@ def command(session: Session, call: Call) -> None:
 
 
 def _existing(call: Call) -> Existing:
-    from kitcar.deliver import Existing, Limits
+    from kitcar.deliver import Existing
 
     overwrite, ignore = call.on("overwrite"), call.on("ignore-existing")
     if overwrite and ignore:
