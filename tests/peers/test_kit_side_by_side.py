@@ -311,6 +311,7 @@ DIFFERENCES = (
     ),
     Difference("list iris", 1, 1, "kit asks https://localhost for it", "registry is required"),
     Difference("--progress bogus list", 0, 1, "kit takes any word for plain", "invalid progress style"),
+    Difference("inspect kit://iris:v1", 1, 0, "a reference may be written as KServe's storage URIs are"),
     Difference("completion bogus", 0, 1, "there is no such shell", "no completion for bogus"),
     Difference("list --format {{.Nope}}", 1, 1, "kit fails without a word", "can't evaluate field Nope"),
     Difference("info iris:v1 -f datasets", 1, 0, "nodes are found under the names the Kitfile gives them"),

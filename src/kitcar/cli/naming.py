@@ -7,6 +7,7 @@ from kitcar.errors import InvalidError
 from kitcar.oci.reference import DEFAULT_REGISTRY, DEFAULT_REPOSITORY, Reference
 
 PARSING = "failed to parse reference"
+_SCHEMES = ("kit://", "oci://")
 
 
 def one(text: str, *, what: str = PARSING) -> Reference:
@@ -22,11 +23,15 @@ def one(text: str, *, what: str = PARSING) -> Reference:
 
 
 def several(text: str, *, what: str = PARSING) -> tuple[Reference, tuple[str, ...]]:
-    """A reference, and the further tags that stand behind commas.
+    """A reference, and the further tags that stand behind commas; `kit://` or `oci://` in front of it is left out.
 
     Raises:
         InvalidError: it is malformed.
     """
+    for scheme in _SCHEMES:
+        if text.startswith(scheme):
+            text = text.removeprefix(scheme)
+            break
     if not what:
         return Reference.parse_tags(text)
     with failing(what):
