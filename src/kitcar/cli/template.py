@@ -84,7 +84,12 @@ class _Parser:
         self._parts = parts
 
     def blocks(self) -> tuple[tuple[_Block, ...], str]:
-        """Blocks up to the end or to the action that ends this body, which is given too."""
+        """Blocks up to the end or to the action that ends this body, which is given too.
+
+        Raises:
+            InvalidError: an action is malformed.
+            UnsupportedError: an action is one of those that are left out.
+        """
         found: list[_Block] = []
         while self._parts:
             kind, source = self._parts.pop(0)

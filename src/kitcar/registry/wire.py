@@ -139,7 +139,12 @@ class _Keeping:
         return response
 
     def send(self, data: Any) -> None:
-        """Sends all of `data`."""
+        """Sends all of `data`.
+
+        Raises:
+            OSError: the connection ended or stood still.
+            http.client.NotConnected: there is none, and none may be opened.
+        """
         if self.sock is None:
             if not self.auto_open:
                 raise http.client.NotConnected

@@ -24,7 +24,11 @@ class Blobs:
         self._uploads = uploads
 
     def get(self, request: Request, route: Route) -> Response:
-        """GET and HEAD of a blob, with one range."""
+        """GET and HEAD of a blob, with one range.
+
+        Raises:
+            RegistryError: the blob is unknown, or the digest malformed.
+        """
         digest = route.digest()
         size = self._store.size(digest)
         if size is None:
@@ -47,7 +51,11 @@ class Blobs:
         return Response(206, headers, self._file(digest, start, end - start + 1))
 
     def delete(self, _request: Request, route: Route) -> Response:
-        """DELETE of a blob that no manifest needs."""
+        """DELETE of a blob that no manifest needs.
+
+        Raises:
+            RegistryError: the blob is unknown, in use, or its digest malformed.
+        """
         digest = route.digest()
         try:
             self._store.repository(stored_name(route.name)).delete(Descriptor(media.OCTETS, digest, 0))
@@ -79,7 +87,11 @@ class Blobs:
             return _accepted(upload, status=204)
 
     def patch(self, request: Request, route: Route) -> Response:
-        """PATCH: the next piece."""
+        """PATCH: the next piece.
+
+        Raises:
+            RegistryError: the session is unknown, or the piece did not arrive whole.
+        """
         upload = self._uploads.find(route.name, route.item)
         with upload.held():
             if refused := _misplaced(upload, request):
@@ -94,7 +106,11 @@ class Blobs:
             return _accepted(upload, status=202)
 
     def put(self, request: Request, route: Route) -> Response:
-        """PUT: the last piece, if any, and the end of a session."""
+        """PUT: the last piece, if any, and the end of a session.
+
+        Raises:
+            RegistryError: the session is unknown, the piece did not arrive whole, or the content has another digest.
+        """
         upload = self._uploads.find(route.name, route.item)
         digest = parse_digest(request.query.get("digest", ""))
         with upload.held():

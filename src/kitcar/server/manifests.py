@@ -27,7 +27,11 @@ class Manifests:
         self._store = store
 
     def get(self, request: Request, route: Route) -> Response:
-        """GET and HEAD of a manifest by tag or digest."""
+        """GET and HEAD of a manifest by tag or digest.
+
+        Raises:
+            RegistryError: it is unknown, or no longer what its digest says.
+        """
         repository = self._repository(route)
         descriptor = _resolve(repository, route)
         headers = (
@@ -43,7 +47,11 @@ class Manifests:
             raise RegistryError(str(error), status=404, code="MANIFEST_UNKNOWN") from error
 
     def put(self, request: Request, route: Route) -> Response:
-        """PUT of a manifest under a tag or its digest."""
+        """PUT of a manifest under a tag or its digest.
+
+        Raises:
+            RegistryError: it is malformed, too large, names what is not here, or has another digest.
+        """
         raw = _read(request)
         kind, subject = _parse(request.header("content-type"), raw)
         tag, digest = _target(route, raw)
@@ -61,7 +69,11 @@ class Manifests:
         return Response(201, tuple(headers))
 
     def delete(self, _request: Request, route: Route) -> Response:
-        """DELETE of a manifest by its digest, or of a tag alone."""
+        """DELETE of a manifest by its digest, or of a tag alone.
+
+        Raises:
+            RegistryError: it is unknown.
+        """
         repository = self._repository(route)
         descriptor = _resolve(repository, route)
         try:
@@ -74,7 +86,11 @@ class Manifests:
         return Response(202)
 
     def tags(self, request: Request, route: Route) -> Response:
-        """GET of the tags, in pages."""
+        """GET of the tags, in pages.
+
+        Raises:
+            RegistryError: the repository is unknown, or the page is asked for wrongly.
+        """
         repository = self._repository(route)
         try:
             tags = repository.tags()

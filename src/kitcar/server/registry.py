@@ -94,7 +94,11 @@ class RunningRegistry:
 
     @property
     def stopped(self) -> threading.Event:
-        """Set when the server has ended by itself; whoever waits for it may set it too."""
+        """Set when the server has ended by itself; whoever waits for it may set it too.
+
+        Raises:
+            KitcarError: the registry was not started.
+        """
         if self._listener is None:
             raise KitcarError("the registry was not started")
         return self._listener.stopped
