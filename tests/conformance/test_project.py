@@ -98,6 +98,32 @@ def test_module_keeps_the_size_limits_and_the_words(path: Path) -> None:
     assert ast.get_docstring(tree), "a module says what lives there"
 
 
+def _raising(function: ast.FunctionDef) -> bool:
+    """Whether a function itself raises an error of its own making."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            waiting.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def test_public_function_that_raises_says_what() -> None:
+    silent = []
+    for path, tree in _trees():
+        for node in ast.walk(tree):
+            # The docstring of a verb is its help.
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_") or node.name == "command":
+                continue
+            words = ast.get_docstring(node) or ""
+            says = "Raises:" in words or "See `" in words or "or raises" in words
+            if words and _raising(node) and not says:
+                silent.append(f"{path}: {node.name}")
+    assert silent == []
+
+
 def test_changelog_has_the_version_of_the_package() -> None:
     version = re.search(r'__version__ = "([^"]+)"', (PACKAGE / "__init__.py").read_text())
     assert version

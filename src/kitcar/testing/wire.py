@@ -98,7 +98,12 @@ class Wire:
         return Head(start, tuple((name.strip(), value.strip()) for name, _, value in pairs))
 
     def body(self, framing: int | Literal["chunked"] | None, *, unless: Wire | None = None) -> Iterator[bytes]:
-        """The body's bytes, chunked encoding taken off; raises `EarlyAnswerError` as soon as `unless` has something to say."""
+        """The body's bytes, chunked encoding taken off.
+
+        Raises:
+            EarlyAnswerError: `unless` has something to say.
+            BrokenError: the body ends too early.
+        """
         if framing == "chunked":
             yield from self._chunked(unless)
             return

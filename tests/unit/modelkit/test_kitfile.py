@@ -85,7 +85,10 @@ DIGEST, DIFF_ID = Digest.of(b"layer"), Digest.of(b"content")
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
 segments = st.text(st.sampled_from("abcXYZ019-_ é"), min_size=1, max_size=6).filter(lambda text: text.strip() == text)
-numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+# Negative zero is written as kit writes it, `-0`, which is read as the integer; adding zero takes the sign away.
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False).map(
+    lambda number: number + 0.0
+)
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | numbers | names,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
