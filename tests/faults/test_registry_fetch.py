@@ -259,6 +259,25 @@ def test_fetch_of_a_registry_that_is_not_there_is_a_clear_error(unused_address: 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(("hasty", "transient"), [(False, True), (True, False)])
+def test_registry_that_never_answered_is_asked_again_only_by_the_patient(
+    unused_address: str, hasty: bool, transient: bool
+) -> None:
+    with pytest.raises(TransportError, match="refuses connections") as caught:
+        at(unused_address, QUICK.hasty() if hasty else QUICK).resolve("v1")
+    assert caught.value.transient is transient
+
+
+def test_registry_that_answered_and_then_went_away_is_asked_again_by_the_hasty_too() -> None:
+    with StubServer(registry) as server:
+        repository = at(server.address, QUICK.hasty())
+        repository.resolve("v1")
+        repository.close()
+    with pytest.raises(TransportError, match="refuses connections") as caught:
+        repository.resolve("v1")
+    assert caught.value.transient
+
+
 def test_redirect_to_another_host_gets_the_request_and_not_the_credentials(
     repository: Repository, proxy: FaultProxy, server: StubServer
 ) -> None:

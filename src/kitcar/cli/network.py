@@ -34,8 +34,9 @@ class Network:
         from kitcar.registry.credentials import CredentialChain
 
         settings = session.settings
+        connection = connection_of(call, settings.environ, session.console.warn)
         return cls(
-            connection=connection_of(call, settings.environ, session.console.warn),
+            connection=connection if settings.environ.get("KITCAR_RETRIES") else connection.hasty(),
             credentials=CredentialChain.from_environment(settings.environ, settings.root),
             concurrency=concurrency_of(call),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import socket
@@ -16,6 +17,7 @@ from kitcar.registry.retry import TRANSIENT_STATUSES, parse_retry_after
 
 BROKEN_HINT = "check the network, or try again later"
 _MESSAGE_LIMIT = 300
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
 _PLAIN_SERVER = (
     "WRONG_VERSION_NUMBER",
     "HTTP_REQUEST",
@@ -25,15 +27,47 @@ _PLAIN_SERVER = (
 )
 
 
-def transport_error(error: BaseException, url: str) -> KitcarError:
-    """The error to raise where a request to `url` got no whole answer; errors of kitcar stay as they are."""
+def is_unreached(error: BaseException) -> bool:
+    """Whether the other side never heard of a request: its name is not known, or nothing takes a connection there."""
+    return any(
+        isinstance(cause, (socket.gaierror, ConnectionRefusedError))
+        or (isinstance(cause, OSError) and cause.errno in _NO_WAY)
+        for cause in _causes(error)
+    )
+
+
+def transport_error(error: BaseException, url: str, proxy: str | None = None) -> KitcarError:
+    """The error to raise where a request to `url` got no whole answer; errors of kitcar stay as they are.
+
+    `proxy` is the URL of the proxy that the request went to, if it did.
+    """
     if isinstance(error, KitcarError):
         return error
     host = urlsplit(url).netloc.rpartition("@")[2]
     causes = list(_causes(error))
+    if is_unreached(error):
+        return _unreached(causes, host, proxy)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return _tls_error(cause, host)
+    for cause in causes:
+        if isinstance(cause, TimeoutError):
+            return TransportError(f"{host} did not answer in time", hint=BROKEN_HINT)
+        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
+            return TransportError(
+                f"{host} does not answer with HTTP",
+                hint="check the address; if the registry uses TLS, leave out --plain-http",
+                transient=False,
+            )
+    return _other(causes, host)
+
+
+def _unreached(causes: list[BaseException], host: str, proxy: str | None) -> TransportError:
+    if proxy is not None:
+        return TransportError(
+            f"the proxy {urlsplit(proxy).netloc.rpartition('@')[2]} cannot be reached",
+            hint="check --proxy, or HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        )
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             return TransportError(
@@ -45,15 +79,11 @@ def transport_error(error: BaseException, url: str) -> KitcarError:
             return TransportError(
                 f"{host} refuses connections", hint="check the registry's address and port, and that it runs"
             )
-        if isinstance(cause, TimeoutError):
-            return TransportError(f"{host} did not answer in time", hint=BROKEN_HINT)
-        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
-            return TransportError(
-                f"{host} does not answer with HTTP",
-                hint="check the address; if the registry uses TLS, leave out --plain-http",
-                transient=False,
-            )
-    return _other(causes, host)
+    reason = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.errno in _NO_WAY), None)
+    return TransportError(
+        f"{host} cannot be reached: {_shown(reason or 'there is no way to it').lower()}",
+        hint="check the registry's address and the network",
+    )
 
 
 def _other(causes: list[BaseException], host: str) -> TransportError:

@@ -22,13 +22,15 @@ class RetryPolicy:
     """How often a request is made and how long is waited in between; all times in seconds.
 
     The n-th wait is a random part of `base * 2**n`, at most `limit`. A wait that the registry asks for is kept up to
-    `retry_after_limit`.
+    `retry_after_limit`. With `unanswered` off, a host that has never answered is asked once: its name or port is more
+    likely wrong than out of order.
     """
 
     attempts: int = 5
     base: float = 0.25
     limit: float = 8.0
     retry_after_limit: float = 15.0
+    unanswered: bool = True
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> RetryPolicy:

@@ -72,6 +72,10 @@ class Connection:
         )
         return replace(found, **overrides)
 
+    def hasty(self) -> Connection:
+        """These settings for somebody who waits: a host that has never answered is not asked again."""
+        return replace(self, retry=replace(self.retry, unanswered=False))
+
     @property
     def scheme(self) -> str:
         """`http` or `https`."""

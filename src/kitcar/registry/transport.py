@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from kitcar.errors import IntegrityError, InvalidError, TransportError
-from kitcar.registry.fault import BROKEN_HINT, transport_error
+from kitcar.registry.fault import BROKEN_HINT, is_unreached, transport_error
 from kitcar.registry.settings import Connection
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ class Transport:
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
         self._pools: dict[str | None, Pool] = {}
+        self._answered: set[tuple[str, str, int]] = set()
 
     @property
     def connection(self) -> Connection:
@@ -209,20 +210,24 @@ class Transport:
         from kitcar.registry.wire import FAULTS
 
         times = self._connection.timeouts
-        pool = self._pool(request.url)
+        proxy = self._connection.proxy_for(request.url)
+        pool, server = self._pool(proxy), origin(request.url)
         headers = {"User-Agent": self._connection.user_agent, **request.headers}
         try:
             answer = pool.send(
                 request.method, request.url, request.body, headers, times.connect, request.timeout or times.read
             )
         except FAULTS as error:
-            raise transport_error(error, request.url) from error
+            failure = transport_error(error, request.url, proxy)
+            if not self._connection.retry.unanswered and server not in self._answered and is_unreached(error):
+                failure.transient = False
+            raise failure from error
+        self._answered.add(server)
         return Response(answer, request.url)
 
-    def _pool(self, url: str) -> Pool:
+    def _pool(self, proxy: str | None) -> Pool:
         from kitcar.registry.wire import Pool
 
-        proxy = self._connection.proxy_for(url)
         with self._lock:
             if proxy not in self._pools:
                 if self._context is None:

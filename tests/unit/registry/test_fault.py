@@ -45,6 +45,7 @@ def tls(reason: str, kind: type[ssl.SSLError] = ssl.SSLError) -> ssl.SSLError:
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "name reg.io is not known", "network", True),
         (NewConnectionError(None, "x"), "broke", None, True),  # type: ignore[arg-type]
         (ConnectionRefusedError(111, "Connection refused"), "reg.io:5000 refuses connections", "port", True),
+        (OSError(113, "No route to host"), "reg.io:5000 cannot be reached: no route to host", "address", True),
         (TimeoutError("timed out"), "did not answer in time", "network", True),
         (ConnectionResetError(104, "Connection reset by peer"), "broke: Connection reset by peer", None, True),
         (http.client.RemoteDisconnected("closed"), "broke: it was closed", None, True),
@@ -81,6 +82,16 @@ def test_transport_error_finds_the_cause_behind_others() -> None:
     outer = MaxRetryError(None, URL, NewConnectionError(None, "Failed"))  # type: ignore[arg-type]
     outer.__cause__ = ConnectionRefusedError(111, "Connection refused")
     assert "refuses connections" in str(transport_error(outer, URL))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionRefusedError(111, "Connection refused"), socket.gaierror(socket.EAI_NONAME, "x"), OSError(113, "x")],
+)
+def test_transport_error_of_a_proxy_that_is_not_there_names_the_proxy(error: Exception) -> None:
+    mapped = transport_error(error, URL, "http://ada:secret@proxy.example:3128")
+    assert str(mapped) == "the proxy proxy.example:3128 cannot be reached"
+    assert "--proxy" in (mapped.hint or "")
 
 
 def test_transport_error_leaves_our_own_as_they_are() -> None:
