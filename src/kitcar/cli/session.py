@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from kitcar.cli.output import Console, Level
@@ -25,8 +27,16 @@ class Surroundings:
 
     @classmethod
     def of_process(cls) -> Surroundings:
-        """Those of this process."""
-        return cls(os.environ, sys.stdin.buffer, sys.stdout, sys.stderr)
+        """Those of this process; a standard stream that is closed is an empty one."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        stdin = sys.stdin.buffer if sys.stdin else io.BytesIO()
+        return cls(os.environ, stdin, sys.stdout or _nowhere(), sys.stderr or _nowhere())
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
