@@ -26,15 +26,7 @@ def repository(registry: RunningRegistry, name: str) -> Repository:
     return Repository(Reference(registry.address, name), connection=Connection(plain_http=True))
 
 
-class TestRepositoryOverTheEmbeddedRegistry(
-    contracts.TargetContract,
-    contracts.RangeContract,
-    contracts.IngesterContract,
-    contracts.TagListerContract,
-    contracts.ReferrerListerContract,
-    contracts.DeleterContract,
-    contracts.MounterContract,
-):
+class TestRepositoryOverTheEmbeddedRegistry(contracts.StoreContract, contracts.MounterContract):
     @pytest.fixture
     def target(self, registry: RunningRegistry) -> Repository:
         return repository(registry, f"contract/{next(_NUMBERS)}")

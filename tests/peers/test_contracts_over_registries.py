@@ -19,15 +19,7 @@ def repository(server: Server, name: str) -> Repository:
     return Repository(Reference(server.address, name), connection=Connection(plain_http=True))
 
 
-class TestRepositoryOverDockerRegistry(
-    contracts.TargetContract,
-    contracts.RangeContract,
-    contracts.IngesterContract,
-    contracts.TagListerContract,
-    contracts.ReferrerListerContract,
-    contracts.DeleterContract,
-    contracts.MounterContract,
-):
+class TestRepositoryOverDockerRegistry(contracts.StoreContract, contracts.MounterContract):
     @pytest.fixture
     def target(self, docker_registry: Server) -> Repository:
         return repository(docker_registry, f"contract/{next(_NUMBERS)}")

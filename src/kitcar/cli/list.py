@@ -75,9 +75,11 @@ def command(session: Session, call: Call) -> None:
 
 
 def _template(form: str) -> Template | None:
+    if form in {"", "table", "json"}:
+        return None
     from kitcar.cli.template import Template
 
-    return None if form in {"", "table", "json"} else Template.parse(form)
+    return Template.parse(form)
 
 
 def _selection(filters: tuple[str, ...]) -> Selection:

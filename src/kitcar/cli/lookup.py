@@ -46,6 +46,19 @@ def find(session: Session, call: Call) -> Kit:
     raise NotFoundError(f"Could not find modelkit {naming.shown(reference)}", hint=hint)
 
 
+def here(source: Resolver, target: str, name: str) -> Descriptor:
+    """What a tag or digest stands for in local storage; `name` is the modelkit's for the message.
+
+    Raises:
+        NotFoundError: there is no such thing.
+        KitcarError: storage cannot be read.
+    """
+    descriptor = resolved(source, target)
+    if descriptor is None:
+        raise NotFoundError(f"model {name} not found", hint="`kitcar list` shows what is in local storage")
+    return descriptor
+
+
 def resolved(source: Resolver, target: str) -> Descriptor | None:
     """What a tag or digest stands for; None if there is no such thing.
 

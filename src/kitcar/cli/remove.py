@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
+from kitcar.cli.lookup import here
 from kitcar.cli.network import Network
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Arity, Usage, verb
@@ -107,12 +108,7 @@ def _remove_local(session: Session, reference: Reference, more: tuple[str, ...],
 
 
 def _remove_one(repository: LayoutRepository, reference: Reference, *, force: bool) -> str:
-    try:
-        descriptor = repository.resolve(reference.target)
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"model {naming.shown(reference)} not found", hint="`kitcar list` shows what is in local storage"
-        ) from error
+    descriptor = here(repository, reference.target, naming.shown(reference))
     if reference.digest or force or len(repository.tags_of(descriptor)) <= 1:
         repository.delete(descriptor)
     else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
+from kitcar.cli.lookup import here
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
-from kitcar.errors import InvalidError, NotFoundError
+from kitcar.errors import InvalidError
 from kitcar.flags.flag import Call
 from kitcar.oci.reference import Reference
 
@@ -48,14 +49,9 @@ def _tag(session: Session, source: Reference, target: Reference) -> None:
     from kitcar.stores.layout import LayoutStore
 
     store = LayoutStore(session.settings.storage)
-    here, there = store.repository(source.name), store.repository(target.name)
-    try:
-        descriptor = here.resolve(source.target)
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"model {naming.full(source)} not found", hint="`kitcar list` shows what is in local storage"
-        ) from error
-    copy(here, there, descriptor, tags=(target.target,))
+    repository = store.repository(source.name)
+    descriptor = here(repository, source.target, naming.full(source))
+    copy(repository, store.repository(target.name), descriptor, tags=(target.target,))
 
 
 def _reference(text: str, role: str) -> Reference:

@@ -56,6 +56,11 @@ def shown(name: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in name)
 
 
+def below(path: str, directory: str) -> bool:
+    """Whether a clean path lies below a clean directory, `.` included, by whole components."""
+    return directory == "." or path.startswith(f"{directory}/")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a part may write: the file or tree at `path`, less what lies at or below the `others`; all clean paths."""
@@ -69,7 +74,7 @@ class Scope:
         Raises:
             UnsafePathError: it lies outside, or where another part's files belong.
         """
-        if self.path not in (".", path) and not path.startswith(f"{self.path}/"):
+        if path != self.path and not below(path, self.path):
             raise UnsafePathError(
                 f"'{shown(path)}' lies outside '{shown(self.path)}', which is all its layer may write",
                 hint="the layer does not hold what the Kitfile says; the artifact is malformed or hostile",
@@ -86,9 +91,9 @@ class Scope:
         Raises:
             UnsafePathError: it lies outside.
         """
-        if path == "." or f"{self.path}/".startswith(f"{path}/"):
+        if path == self.path or below(self.path, path):
             return
-        if self.path != "." and not path.startswith(f"{self.path}/"):
+        if not below(path, self.path):
             raise UnsafePathError(
                 f"directory '{shown(path)}' lies outside '{shown(self.path)}', which is all its layer may write",
                 hint="the layer does not hold what the Kitfile says; the artifact is malformed or hostile",

@@ -162,16 +162,6 @@ class Tree:
         return _within(real, self.root) or (self._blobs is not None and real.rpartition("/")[0] == self._blobs)
 
 
-def walk(tree: Tree, top: Entry) -> Iterator[Entry]:
-    """`top` and all below it, parents first, refused entries included, as Go's `filepath.Walk` orders them."""
-    waiting = [top]
-    while waiting:
-        entry = waiting.pop()
-        yield entry
-        if entry.kind is Kind.DIRECTORY:
-            waiting.extend(reversed(tree.children(entry)))
-
-
 def unreadable(what: str, error: OSError) -> KitcarError:
     """What to raise in place of the operating system's error about a file that is read."""
     if isinstance(error, FileNotFoundError):

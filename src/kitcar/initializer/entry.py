@@ -105,6 +105,7 @@ def _fetch_all(settings: Settings, console: Console) -> None:
     from kitcar.flags.network import connection_of
     from kitcar.initializer.fetch import fetch, log_in, parse_reference
     from kitcar.initializer.login import choose
+    from kitcar.modelkit.kitfile import KITFILE_NAME
     from kitcar.registry.repository import Repository
 
     flags = settings.flags
@@ -122,7 +123,7 @@ def _fetch_all(settings: Settings, console: Console) -> None:
         console.line(f"Unpack options: {settings.flags_text}")
         repository = Repository(reference, connection=connection, credentials=credentials)
         fetch(reference, Path(flags.text("dir") or job.destination), flags, repository, settings.around, console)
-        _show_kitfile(Path(job.destination, "Kitfile"), console)
+        _show_kitfile(Path(job.destination, KITFILE_NAME), console)
 
 
 def _fetch_one(settings: InitSettings, console: Console) -> None:

@@ -12,10 +12,11 @@ from kitcar.flags.network import concurrency_of
 from kitcar.flags.unpack import selection_of
 from kitcar.initializer.console import Console
 from kitcar.initializer.login import EcrLogin, Login, NoLogin, PasswordLogin, RealLogin
-from kitcar.initializer.progress import MIB, ProgressLines
+from kitcar.initializer.progress import ProgressLines
 from kitcar.initializer.settings import Surroundings
 from kitcar.modelkit.kit import read_kit
 from kitcar.oci.reference import Reference
+from kitcar.oci.verify import MIB
 from kitcar.registry.credentials import Credential, CredentialChain, CredentialSource, FixedCredential
 from kitcar.registry.repository import Repository
 from kitcar.registry.settings import Connection

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from kitcar.oci.progress import Event, Step
+from kitcar.oci.verify import MIB
 
-MIB = 1024 * 1024
 INTERVAL = 5.0
 """Seconds between two lines."""
 

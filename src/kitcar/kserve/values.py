@@ -17,7 +17,6 @@ from kitcar.errors import Fault, InvalidError
 from kitcar.kserve.documents import Document, Path
 
 INIT_CONTAINER = "initContainer"
-STORAGE_INITIALIZER = "storage-initializer"
 MODEL_FORMATS = (
     "sklearn",
     "xgboost",

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from kitcar.errors import Fault, InvalidError
 from kitcar.modelkit.glob import BadPatternError, compile_glob
+from kitcar.modelkit.kitfile import FILE_NAMES
 
 IGNORE_FILE = ".kitignore"
-ALWAYS_IGNORED = ("Kitfile", "kitfile", ".kitfile", IGNORE_FILE)
+ALWAYS_IGNORED = (*FILE_NAMES, IGNORE_FILE)
 
 Hits = tuple[bool, ...]
 """For each pattern in order: whether it matches a directory or one of the directories above it."""

@@ -17,8 +17,8 @@ from kitcar.modelkit.dialect import Kind
 from kitcar.oci.digest import Digest
 
 MANIFEST_VERSION = "1.0.0"
-FILE_NAMES = ("Kitfile", "kitfile", ".kitfile")
-IGNORE_NAME = ".kitignore"
+KITFILE_NAME = "Kitfile"
+FILE_NAMES = (KITFILE_NAME, "kitfile", ".kitfile")
 
 
 @dataclass(frozen=True, slots=True)

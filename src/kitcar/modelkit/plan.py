@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kitcar.errors import InvalidError, UnsafePathError
+from kitcar.files.paths import below
 from kitcar.files.tree import ROOT, Entry, Kind, Tree
 from kitcar.modelkit import tarwriter
 from kitcar.modelkit.dialect import Form
@@ -49,7 +50,7 @@ def plan_tar(tree: Tree, path: str, rules: IgnoreRules, others: Iterable[str] = 
         KitcarError: a directory cannot be read.
     """
     top = tree.find(path)
-    taken = frozenset(other for other in others if other != path and _below(other, path))
+    taken = frozenset(other for other in others if other != path and below(other, path))
     entries = tuple(_select(tree, top, rules, taken))
     ignored = path != ROOT and rules.ignores(path)
     spared = ignored and not any(entry.kind is Kind.FILE for entry in entries)
@@ -116,7 +117,3 @@ def _check(entries: tuple[Entry, ...]) -> None:
             f"cannot be packed: {'; '.join(refused[:_SHOWN_FAULTS])}{more}",
             hint="replace it by what it stands for, take it out of the directory, or name it in .kitignore",
         )
-
-
-def _below(path: str, directory: str) -> bool:
-    return directory == ROOT or path.startswith(directory + "/")

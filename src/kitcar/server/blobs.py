@@ -96,13 +96,7 @@ class Blobs:
         with upload.held():
             if refused := _misplaced(upload, request):
                 return refused
-            try:
-                upload.receive(request.body)
-            except TransportError as error:
-                raise RegistryError(str(error), status=400, code="BLOB_UPLOAD_INVALID") from error
-            except BaseException:
-                self._uploads.cancel(upload)
-                raise
+            self._receive(upload, request)
             return _accepted(upload, status=202)
 
     def put(self, request: Request, route: Route) -> Response:
@@ -136,6 +130,12 @@ class Blobs:
         return _created(route.name, digest)
 
     def _complete(self, upload: Upload, request: Request, digest: Digest) -> Response:
+        self._receive(upload, request)
+        self._uploads.finish(upload, digest)
+        return _created(upload.name, digest)
+
+    def _receive(self, upload: Upload, request: Request) -> None:
+        """Takes a piece; a client that goes away in the middle may go on later, any other failure ends the session."""
         try:
             upload.receive(request.body)
         except TransportError as error:
@@ -143,8 +143,6 @@ class Blobs:
         except BaseException:
             self._uploads.cancel(upload)
             raise
-        self._uploads.finish(upload, digest)
-        return _created(upload.name, digest)
 
 
 def requested_range(text: str, size: int) -> tuple[int, int] | None:

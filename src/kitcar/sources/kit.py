@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kitcar.errors import UnsafePathError
-from kitcar.files.paths import Scope, clean, shown
+from kitcar.files.paths import Scope, below, clean, shown
 from kitcar.modelkit.dialect import Kind
 from kitcar.modelkit.kit import Kit, Layer
-from kitcar.modelkit.kitfile import KitEntry
+from kitcar.modelkit.kitfile import KITFILE_NAME, KitEntry
 from kitcar.modelkit.present import holds_raw, holds_tar
 from kitcar.modelkit.select import Selection
 from kitcar.oci.digest import Digest
 from kitcar.oci.storage import BytesReader, Fetcher, Reader, StoredContent
 from kitcar.sources.source import Check, Layout, Part, SingleFile, TarLayer
 
-KITFILE_NAME = "Kitfile"
 EVERYTHING = Selection()
 
 _ORDER = (Kind.MODEL, Kind.MODELPART, Kind.DATASET, Kind.CODE, Kind.DOCS, Kind.PROMPT, Kind.MCPB)
@@ -70,7 +69,7 @@ class KitPart:
             UnsafePathError: the layer's path leaves the directory.
         """
         path = clean(layer.path)
-        others = tuple(sorted(other for other in paths if other != path and _below(other, path)))
+        others = tuple(sorted(other for other in paths if other != path and below(other, path)))
         layout: Layout
         if layer.type.form == "raw":
             if path == ".":
@@ -182,7 +181,3 @@ def _line(entry: KitEntry) -> str:
     what = "MCP server" if entry.kind is Kind.MCPB else entry.kind.value
     name = f" {shown(entry.name)}" if entry.name and entry.kind in _NAMED else ""
     return f"Unpacking {what}{name} to {shown(entry.path)}"
-
-
-def _below(path: str, directory: str) -> bool:
-    return directory == "." or path.startswith(f"{directory}/")

@@ -116,24 +116,6 @@ class LayoutStore:
             return False
         return True
 
-    def drop_corrupt(self, descriptor: Descriptor) -> bool:
-        """Removes the blob if it is not what its descriptor says, so that the next pull brings it; whether it did.
-
-        Raises:
-            KitcarError: it cannot be read or removed.
-        """
-        path = self.path(descriptor.digest)
-        if self.size(descriptor.digest) is None:
-            return False
-        with disk_errors("remove", path):
-            seen = path.stat()
-            if self.intact(descriptor):
-                return False
-            with self.lock.exclusive():
-                if os.path.samestat(path.stat(), seen):
-                    path.unlink()
-            return True
-
     def has(self, descriptor: Descriptor, *, firmly: bool = False) -> bool:
         """Whether the blob is here; if so, no other process removes it before a manifest is pushed here that names it
         or this store object is gone (`firmly`: nor does this process).
@@ -232,6 +214,7 @@ class LayoutStore:
             return
         with disk_errors("write", self.root), self.lock.exclusive():
             (self.root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+            self.leases.clear()
             if not (self.root / "oci-layout").exists():
                 self.write(self.root / "oci-layout", encode({"imageLayoutVersion": "1.0.0"}))
             if not (self.root / "index.json").exists():

@@ -69,7 +69,7 @@ class Leases:
     """Which blobs this process relies on though no manifest names them yet; who removes blobs leaves those alone.
 
     Every lease of a store is a file, locked as long as its owner lives. All methods are called under the store's lock:
-    `held` under the exclusive one.
+    `held` and `clear` under the exclusive one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,14 +92,19 @@ class Leases:
             if self._own is not None and self._own.process == os.getpid():
                 self._own.discard({prefix + str(digest) for digest in digests for prefix in ("", _LOOSE)})
 
-    def held(self) -> set[str]:
-        """Digests that must stay; what dead processes left is cleared away."""
-        digests: set[str] = set()
-        with disk_errors("read", self._folder):
+    def clear(self) -> None:
+        """Removes what dead processes left."""
+        with disk_errors("clear", self._folder):
             for path in self._folder.glob(f"*{_LEASE_SUFFIX}"):
                 if _abandoned(path):
                     path.unlink(missing_ok=True)
-                    continue
+
+    def held(self) -> set[str]:
+        """Digests that must stay; what dead processes left is cleared away."""
+        self.clear()
+        digests: set[str] = set()
+        with disk_errors("read", self._folder):
+            for path in self._folder.glob(f"*{_LEASE_SUFFIX}"):
                 lines = path.read_text(encoding="ascii").split()
                 if path.name.startswith(_owner()):
                     lines = [line for line in lines if not line.startswith(_LOOSE)]

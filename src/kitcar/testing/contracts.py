@@ -326,6 +326,12 @@ def read(reader: Reader) -> bytes:
     return bytes(data)
 
 
+class StoreContract(
+    TargetContract, RangeContract, IngesterContract, TagListerContract, ReferrerListerContract, DeleterContract
+):
+    """All that a place for kits can do."""
+
+
 class _Watched:
     """A target that tells of every push."""
 

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kitcar.errors import KitcarError, NotFoundError, UnsafePathError
-from kitcar.files.tree import ROOT, Entry, Kind, Tree, walk
+from kitcar.files.tree import ROOT, Entry, Kind, Tree
+
+
+def walk(tree: Tree, top: Entry) -> Iterator[Entry]:
+    """`top` and all below it, parents first, as Go's `filepath.Walk` orders them."""
+    yield top
+    if top.kind is Kind.DIRECTORY:
+        for child in tree.children(top):
+            yield from walk(tree, child)
 
 
 def listed(root: Path) -> list[str]:

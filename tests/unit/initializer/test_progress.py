@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 from typing import Any
 
-from kitcar.initializer.progress import MIB, ProgressLines
+from kitcar.initializer.progress import ProgressLines
 from kitcar.oci.progress import Event, Step
+from kitcar.oci.verify import MIB
 
 
 def test_progress_lines_tell_the_sum_of_what_came() -> None:

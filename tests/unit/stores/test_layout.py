@@ -8,14 +8,7 @@ from kitcar.stores.layout import LayoutRepository, LayoutStore
 from kitcar.testing import contracts
 
 
-class TestLayoutRepository(
-    contracts.TargetContract,
-    contracts.RangeContract,
-    contracts.IngesterContract,
-    contracts.TagListerContract,
-    contracts.ReferrerListerContract,
-    contracts.DeleterContract,
-):
+class TestLayoutRepository(contracts.StoreContract):
     @pytest.fixture
     def target(self, tmp_path: Path) -> LayoutRepository:
         return LayoutStore(tmp_path / "storage").repository("localhost/team/iris")

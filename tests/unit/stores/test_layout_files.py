@@ -281,16 +281,6 @@ def test_corrupt_manifest_is_not_there_and_is_replaced(root: Path) -> None:
     assert repository.exists(kit.descriptor)
 
 
-def test_drop_corrupt_removes_only_what_is_wrong(root: Path) -> None:
-    store = LayoutStore(root)
-    kit = sample(b"right", b"wrong")
-    kit.push(store.repository(NAME), "v1")
-    store.path(kit.layers[1].digest).write_bytes(b"wr0ng")
-    assert [store.drop_corrupt(layer) for layer in kit.layers] == [False, True]
-    assert [store.size(layer.digest) for layer in kit.layers] == [5, None]
-    assert not store.drop_corrupt(kit.layers[1])
-
-
 def test_synced_store_holds_the_same(root: Path) -> None:
     repository, kit = LayoutStore(root, sync=True).repository(NAME), sample(b"layer")
     kit.push(repository, "v1")

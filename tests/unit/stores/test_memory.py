@@ -8,14 +8,7 @@ from kitcar.testing import contracts
 from kitcar.testing.samples import sample
 
 
-class TestMemoryStore(
-    contracts.TargetContract,
-    contracts.RangeContract,
-    contracts.IngesterContract,
-    contracts.TagListerContract,
-    contracts.ReferrerListerContract,
-    contracts.DeleterContract,
-):
+class TestMemoryStore(contracts.StoreContract):
     @pytest.fixture
     def target(self) -> MemoryStore:
         return MemoryStore()
