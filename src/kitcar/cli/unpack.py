@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,32 +69,32 @@ def command(session: Session, call: Call) -> None:
         raise UnsupportedError(
             "skills are not installed by this version of kitcar", hint="unpack with --filter=prompts"
         )
-    directory = Path(call.text("dir") or ".").absolute()
-    _make(directory)
-    session.console.info(f"Unpacking to {directory}")
     selection = selection_of(call)
-    source, descriptor = _found(session, call, reference)
-    kit = read_kit(source, descriptor)
-    # The lines that tell what is unpacked are one a layer already, so that plain progress has nothing to add.
-    style = "none" if session.progress == "plain" else session.progress
-    with shown(session.console, style, name=lambda event: event.name) as listener, failing("failed to unpack"):
-        options = DeliverOptions(
-            existing=existing,
-            concurrency=concurrency,
-            listener=listener,
-            log=session.console.info,
-            pauser=patience(session.settings.environ),
-            limits=Limits.from_environment(session.settings.environ),
-        )
-        report = unpack(
-            source,
-            kit,
-            directory,
-            selection,
-            options,
-            include_remote=call.on("include-remote"),
-            warn=session.console.warn,
-        )
+    directory = Path(call.text("dir") or ".").absolute()
+    with _made(directory):
+        session.console.info(f"Unpacking to {directory}")
+        source, descriptor = _found(session, call, reference)
+        kit = read_kit(source, descriptor)
+        # The lines that tell what is unpacked are one a layer already, so that plain progress has nothing to add.
+        style = "none" if session.progress == "plain" else session.progress
+        with shown(session.console, style, name=lambda event: event.name) as listener, failing("failed to unpack"):
+            options = DeliverOptions(
+                existing=existing,
+                concurrency=concurrency,
+                listener=listener,
+                log=session.console.info,
+                pauser=patience(session.settings.environ),
+                limits=Limits.from_environment(session.settings.environ),
+            )
+            report = unpack(
+                source,
+                kit,
+                directory,
+                selection,
+                options,
+                include_remote=call.on("include-remote"),
+                warn=session.console.warn,
+            )
     session.console.debug(f"Wrote {report.files} files, fetched {report.bytes_fetched} of {report.bytes_total} bytes")
 
 
@@ -105,13 +107,28 @@ def _existing(call: Call) -> Existing:
     return Existing.REPLACE if overwrite else Existing.KEEP if ignore else Existing.FAIL
 
 
-def _make(directory: Path) -> None:
+@contextlib.contextmanager
+def _made(directory: Path) -> Iterator[None]:
+    """The directory, made if it is not there; who fails leaves none behind that was made for nothing.
+
+    Raises:
+        KitcarError: it cannot be made.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KitcarError(
-            f"failed to create directory {directory}: {(error.strerror or str(error)).lower()}"
+            f"failed to create directory {directory}: {(error.strerror or str(error)).lower()}",
+            hint="choose another one with --dir",
         ) from error
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in missing:
+                path.rmdir()
+        raise
 
 
 def _found(session: Session, call: Call, reference: Reference) -> tuple[ReadTarget, Descriptor]:

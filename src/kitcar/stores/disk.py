@@ -13,6 +13,8 @@ from kitcar.errors import KitcarError
 _HINTS = {
     errno.ENOSPC: "free some space, or choose another place with --config or KITOPS_HOME",
     errno.EDQUOT: "free some space, or choose another place with --config or KITOPS_HOME",
+    errno.ENOENT: "choose a place that can be made with --config or KITOPS_HOME",
+    errno.ENOTDIR: "choose a directory with --config or KITOPS_HOME",
     errno.EROFS: "the place is mounted read-only; choose another with --config or KITOPS_HOME",
     errno.EACCES: "check who owns it and who may write it",
     errno.EPERM: "check who owns it and who may write it",

@@ -67,7 +67,10 @@ class LayoutStore:
             KitcarError: the store cannot be read.
         """
         with disk_errors("read", self.root):
-            names = [entry.name for entry in os.scandir(self.root)] if self.root.is_dir() else []
+            try:
+                names = [entry.name for entry in os.scandir(self.root)]
+            except FileNotFoundError:
+                names = []
         return sorted(name for name in map(repository_of, names) if name is not None)
 
     def path(self, digest: Digest) -> Path:

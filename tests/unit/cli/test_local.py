@@ -434,3 +434,26 @@ def test_init_of_no_directory_is_refused(kitcar: Kitcar, tmp_path: Path) -> None
     result = kitcar("init", tmp_path / "none", check=False)
     assert result.code == 1
     assert result.err.startswith("[ERROR] Error processing directory: failed to read directory")
+
+
+@pytest.mark.parametrize("words", [("other:v1",), ("iris:v1", "--filter=docs"), ("iris:v1", "--filter=nonsense")])
+def test_unpack_that_fails_leaves_no_directory_that_it_made(
+    kitcar: Kitcar, context: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    kitcar("pack", context, "-t", "iris:v1")
+    assert kitcar("unpack", *words, "-d", tmp_path / "new" / "deep", check=False).code == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_unpack_that_fails_leaves_a_directory_that_was_there(kitcar: Kitcar, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    kitcar("unpack", "other:v1", "-d", tmp_path / "there" / "new", check=False)
+    assert [path.name for path in (tmp_path / "there").parent.iterdir()] == ["there"]
+    assert not any((tmp_path / "there").iterdir())
+
+
+def test_home_that_is_a_file_is_an_error_for_list_too(kitcar: Kitcar, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = kitcar("--config", tmp_path / "file", "list", check=False)
+    assert result.code == 1
+    assert "Not a directory\nHint: choose a directory with --config or KITOPS_HOME" in result.err
