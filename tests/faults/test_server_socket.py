@@ -197,6 +197,16 @@ def test_address_that_is_taken_is_said(registry: RunningRegistry, tmp_path: Path
     assert "port 0" in (caught.value.hint or "")
 
 
+def test_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(KitcarError, match=r"cannot keep content in .*file") as caught,
+        RunningRegistry(tmp_path / "file"),
+    ):
+        pass
+    assert "--root" in (caught.value.hint or "")
+
+
 def test_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")

@@ -74,7 +74,7 @@ class RegistryApp:
         """The response to a request; every error of ours is one in the specification's form."""
         try:
             if self._passwords and not self._passwords.accept(request.header("authorization")):
-                return _challenge()
+                return _challenge(given=bool(request.header("authorization")))
             route = Route.parse(request.path)
             return self._handler(request, route)(request, route)
         except RegistryError as error:
@@ -99,7 +99,6 @@ class RegistryApp:
         return handler
 
 
-def _challenge() -> Response:
-    return refusal(
-        401, "UNAUTHORIZED", "a name and a password are needed", ("Www-Authenticate", 'Basic realm="kitcar"')
-    )
+def _challenge(*, given: bool) -> Response:
+    said = "no such name, or another password" if given else "a name and a password are needed"
+    return refusal(401, "UNAUTHORIZED", said, ("Www-Authenticate", 'Basic realm="kitcar"'))

@@ -49,7 +49,7 @@ class Passwords:
                 faults.append(Fault("no entry of a supported form", line=number, hint="write it with htpasswd -B"))
             users[name] = entry
         if faults:
-            raise InvalidError(f"{where} is not an htpasswd file: {faults[0]}", faults=tuple(faults))
+            raise InvalidError(f"the file {where} is not an htpasswd file: {faults[0]}", faults=tuple(faults))
         if any(entry.startswith("$2") for entry in users.values()):
             _bcrypt(b"", b"$2b$04$abcdefghijklmnopqrstuu5Y5jC0FDoH2ZqjH3N8VmYQ1l1Hr3nJe")
         return cls(users)

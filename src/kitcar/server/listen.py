@@ -7,6 +7,7 @@ the rest comes from the socket straight into the reader's buffer, and files are 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -56,7 +57,8 @@ class Listener:
         except OSError as error:
             host, port = self._server.bind_addr[:2]
             raise KitcarError(
-                f"cannot listen on {host}:{port}: {error}", hint="choose another --address; port 0 takes a free one"
+                f"cannot listen on {host}:{port}: {_reason(error)}",
+                hint="choose another --address, one of this machine; port 0 takes a free one",
             ) from error
         host, port = self._server.bind_addr[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -79,6 +81,12 @@ class Listener:
             self._failure = error
         finally:
             self.stopped.set()
+
+
+def _reason(error: OSError) -> str:
+    """Why no socket could be had, without the list of addresses that cheroot puts around it."""
+    inner = re.findall(r"\[Errno -?\d+\] ([^\])]+)", str(error))
+    return inner[-1].lower() if inner else error.strerror or str(error)
 
 
 class _Body:

@@ -107,11 +107,15 @@ class RunningRegistry:
         """Starts the registry.
 
         Raises:
-            KitcarError: the address cannot be had, or the htpasswd file not be read.
+            KitcarError: the address cannot be had, the folder not be written, or the htpasswd file not be read.
         """
         settings = self._settings
+        store = LayoutStore(settings.root, sync=settings.sync)
+        if not settings.read_only:
+            # Who cannot write there shall hear of it now, not each client at its first push.
+            _prepare(store)
         self._app = RegistryApp(
-            LayoutStore(settings.root, sync=settings.sync),
+            store,
             passwords=_passwords(settings.htpasswd),
             read_only=settings.read_only,
         )
@@ -146,6 +150,13 @@ def serve(settings: ServerSettings, announce: Callable[[str], None] = print) -> 
             stack.callback(signal.signal, number, signal.signal(number, stop))
         announce(f"Registry at {running.address}, content in {settings.root}")
         running.stopped.wait()
+
+
+def _prepare(store: LayoutStore) -> None:
+    try:
+        store.prepare()
+    except KitcarError as error:
+        raise KitcarError(f"cannot keep content in {store.root}: {error}", hint="choose another --root") from error
 
 
 def _passwords(path: Path | None) -> Passwords | None:
