@@ -221,6 +221,9 @@ def test_login_is_kept_only_when_the_registry_accepts_it(kitcar: Kitcar, context
         assert wrong.code == 1
         assert wrong.out == ("Warning: Using --password via CLI is insecure. Consider using --password-stdin instead\n")
         assert wrong.err.startswith(f"[ERROR] Failed to validate the credentials for {registry.address}: ")
+        assert "Hint: check the name and the password" in wrong.err
+        nameless = kitcar("login", registry.address, "-p", PASSWORD, "--plain-http", check=False)
+        assert "give the name with -u" in nameless.err
         assert not (kitcar.home / "credentials.json").exists()
         words = ("login", registry.address, "-u", USERNAME, "--password-stdin", "--plain-http")
         assert kitcar(*words, stdin=f"{PASSWORD}\n".encode()).out == "Log in successful\n"

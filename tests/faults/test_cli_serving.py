@@ -137,7 +137,7 @@ def test_run_args_that_replace_the_uri_are_told(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["missing.yaml"], "missing.yaml cannot be read: No such file or directory"),
+        (["missing.yaml"], "missing.yaml cannot be read: no such file or directory"),
         (["storage.yaml"], "The files hold no InferenceService"),
         (["service.yaml", "--name", "other"], "The files hold no InferenceService called other"),
         (["service.yaml", "second.yaml"], "The files hold 2 InferenceServices: iris, second"),

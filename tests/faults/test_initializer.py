@@ -306,7 +306,7 @@ def test_initializer_words_that_are_no_pairs_print_the_usage(runner: Runner) -> 
     ("word", "says"),
     [
         ("kit://team/m:v1", "team/m:v1 names no registry"),
-        ("s3://bucket/key", "is a URI, not a reference"),
+        ("s3://bucket/key", "s3://bucket/key is no kit:// URI"),
         ("kit://x.io/UPPER", "must be lowercase"),
     ],
 )

@@ -9,7 +9,7 @@ from kitcar.cli.fault import failing
 from kitcar.cli.network import Network
 from kitcar.cli.session import Session
 from kitcar.cli.verb import Usage, exactly, verb
-from kitcar.errors import InvalidError
+from kitcar.errors import AuthError, InvalidError
 from kitcar.flags.flag import Call, Flag, Kind
 from kitcar.flags.network import NETWORK_FLAGS
 from kitcar.oci.reference import Reference
@@ -17,6 +17,9 @@ from kitcar.oci.reference import Reference
 if TYPE_CHECKING:
     from kitcar.registry.credentials import Credential
 
+_UNAUTHORIZED = 401
+_WRONG = "check the name and the password; some registries take a token in its place"
+_NAMELESS = "a password alone is taken for an identity token: if it is none, give the name with -u"
 _USERNAME = Flag("username", "Name to log in with", short="u")
 _PASSWORD = Flag(
     "password", "Password or token; others on this machine can see it, so prefer --password-stdin", short="p"
@@ -52,7 +55,12 @@ def command(session: Session, call: Call) -> None:
             connection=network.connection,
             credentials=CredentialChain([FixedCredential(credential)]),
         )
-        probe.ping()
+        try:
+            probe.ping()
+        except AuthError as error:
+            if error.status == _UNAUTHORIZED:
+                error.hint = _WRONG if credential.username else _NAMELESS
+            raise
     CredentialStore(session.settings.credentials).save(registry, credential)
     session.console.info("Log in successful")
 

@@ -7,6 +7,7 @@ from kitcar.errors import InvalidError
 from kitcar.oci.reference import DEFAULT_REGISTRY, DEFAULT_REPOSITORY, Reference
 
 PARSING = "failed to parse reference"
+WITH_REGISTRY = "put the registry in front, with a dot or a port in its name: registry.example.com/team/iris:v1"
 _SCHEMES = ("kit://", "oci://")
 
 

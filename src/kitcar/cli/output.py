@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TextIO
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _GAP = 3
+_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*[:,.]?(?:\s|$)")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(code) not in "\n\t"}
 
 
@@ -70,7 +72,8 @@ class Console:
         if level < self.level:
             return
         stream = self.out if level == Level.INFO else self.err
-        text = printable(message[:1].upper() + message[1:])
+        # A sentence starts with a capital; a file's or a modelkit's name stays as it is.
+        text = printable(message[:1].upper() + message[1:] if _WORD.match(message) else message)
         with self.lock:
             stream.write(f"{self._prefix(level, stream)}{text}" + ("" if text.endswith("\n") else "\n"))
             if stream is self.err:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kitcar import __version__
 from kitcar.cli.progress import shown
 from kitcar.cli.session import Session
-from kitcar.errors import InvalidError, NotFoundError, UnsupportedError
+from kitcar.errors import InvalidError, KitcarError, NotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
     from kitcar.modelkit.compression import Method
@@ -38,7 +38,14 @@ def read_kitfile(session: Session, context: Path, file: str) -> Kitfile:
     try:
         return Kitfile.parse(path.read_bytes(), str(path))
     except FileNotFoundError as error:
-        raise NotFoundError(f"no Kitfile at {path}") from error
+        raise NotFoundError(
+            f"no Kitfile at {path}", hint="--file is looked for in the directory, then in the current one"
+        ) from error
+    except OSError as error:
+        raise KitcarError(
+            f"cannot read {path}: {(error.strerror or str(error)).lower()}",
+            hint="check who owns it and who may read it",
+        ) from error
 
 
 def kitfile_path(context: Path, file: str) -> Path:

@@ -46,7 +46,7 @@ def command(session: Session, call: Call) -> None:
     with failing("Invalid arguments"):
         reference, more = naming.several(text)
         if reference.is_local:
-            raise InvalidError("registry is required when pulling", hint=f"registry.example.com/{text}")
+            raise InvalidError("registry is required when pulling", hint=naming.WITH_REGISTRY)
         if more:
             raise InvalidError("reference cannot include multiple tags", hint=f"pull one tag at a time: {reference}")
         if not reference.target:

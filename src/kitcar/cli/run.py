@@ -142,7 +142,7 @@ def _read(file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise NotFoundError(f"{file} cannot be read: {error.strerror}") from error
+        raise NotFoundError(f"the file {file} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
 @contextmanager

@@ -166,7 +166,8 @@ def unreadable(what: str, error: OSError) -> KitcarError:
     """What to raise in place of the operating system's error about a file that is read."""
     if isinstance(error, FileNotFoundError):
         return NotFoundError(f"path {what} does not exist")
-    return KitcarError(f"cannot read {what}: {(error.strerror or str(error)).lower()}")
+    hint = "check who owns it and who may read it" if isinstance(error, PermissionError) else None
+    return KitcarError(f"cannot read {what}: {(error.strerror or str(error)).lower()}", hint=hint)
 
 
 @contextmanager

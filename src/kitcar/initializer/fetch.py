@@ -98,6 +98,11 @@ def parse_reference(text: str) -> Reference:
     Raises:
         InvalidError: it is malformed, is of another scheme, or names no registry.
     """
+    if "://" in text:
+        raise InvalidError(
+            f"{text} is no kit:// URI",
+            hint="this storage initializer fetches kit://REGISTRY/REPOSITORY:TAG and nothing else",
+        )
     reference = Reference.parse(text)
     if reference.is_local:
         hint = "write kit://REGISTRY/REPOSITORY:TAG; a registry has a dot or a port in its name"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kitcar.errors import InvalidError, KitcarError, NotFoundError
+from kitcar.files.tree import Kind as EntryKind
 from kitcar.files.tree import Tree, reading
 from kitcar.modelkit.compression import Method
 from kitcar.modelkit.dialect import FILE_METADATA, FILEPATH, LAYER_SUBTYPE, SUBTYPE_PROMPT, Compression, Kind, LayerType
@@ -56,7 +57,9 @@ class PlannedLayer:
             yield f"{self.label} layer path {plan.path} is in {IGNORE_FILE}: packed all the same, as the Kitfile names it"
         elif plan.ignored:
             yield f"{self.label} layer path {plan.path} is in {IGNORE_FILE}: only what that takes back is packed"
-        if not plan.content:
+        if not plan.content and any(entry.kind is EntryKind.FILE for entry in plan.entries):
+            yield f"all files in {self.label} layer with path {plan.path} are empty"
+        elif not plan.content:
             yield f"No files detected in {self.label} layer with path {plan.path}"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kitcar.errors import NotFoundError
+from kitcar.errors import KitcarError, NotFoundError
 from kitcar.modelkit.dialect import Kind
 from kitcar.oci.digest import Digest
 
@@ -251,13 +251,20 @@ def find_kitfile(directory: Path) -> Path:
 
     Raises:
         NotFoundError: there is none.
+        KitcarError: the directory cannot be looked into.
     """
     for name in FILE_NAMES:
-        if (path := directory / name).is_file():
-            return path
+        try:
+            if (path := directory / name).is_file():
+                return path
+        except OSError as error:
+            raise KitcarError(
+                f"cannot look into {directory}: {(error.strerror or str(error)).lower()}",
+                hint="check who owns it and who may read it",
+            ) from error
     raise NotFoundError(
         f"No Kitfile found in {directory}. Consider using the -f flag to specify its path",
-        hint=f"`kitcar init {directory}` writes one",
+        hint=f"`kitcar init {directory}` writes one" if directory.is_dir() else f"{directory} is no directory",
     )
 
 

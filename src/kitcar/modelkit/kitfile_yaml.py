@@ -88,7 +88,10 @@ def _mapped(text: bytes) -> Iterator[Any]:
             mark = error.context_mark  # what was left open says more than where the text ends
         raise _fault(error.problem or error.context or str(error), mark) from error
     except yaml.reader.ReaderError as error:
-        raise _fault(f"{error.reason} at position {error.position}", None) from error
+        raise InvalidError(
+            f"yaml: {error.reason} at position {error.position}",
+            hint="a Kitfile is text in UTF-8; this is something else",
+        ) from error
 
 
 def _loader(yaml: Any) -> Any:

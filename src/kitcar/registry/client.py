@@ -98,7 +98,7 @@ class Client:
             TransportError: nothing answers.
         """
         try:
-            response = self.send(Call("GET", "", f"the registry {self.registry}"))
+            response = self.send(Call("GET", "", "its API"))
         except NotFoundError:
             raise RegistryError(
                 f"{self.registry} is not a container registry", status=404, hint="check the registry's name and port"

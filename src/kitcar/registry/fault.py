@@ -191,10 +191,11 @@ class Refusal:
         )
 
     def _denial(self, subject: str, said: str, *, authenticated: bool) -> AuthError:
+        login = f"kitcar login {self.host}{' --plain-http' if self.plain_http else ''}"
         if self.status == 401 and not authenticated:
-            words, hint = "wants credentials for", f"log in first: kitcar login {self.host}"
+            words, hint = "wants credentials for", f"log in first: {login}"
         elif self.status == 401:
-            words, hint = "does not accept the credentials for", f"log in again: kitcar login {self.host}"
+            words, hint = "does not accept the credentials for", f"log in again: {login}"
         else:
             words, hint = "denies access to", "check that it exists and what your account may do there"
         return AuthError(

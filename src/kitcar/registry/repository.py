@@ -198,7 +198,11 @@ class Repository:
             UnsupportedError: the registry removes manifests only.
         """
         check_tag(tag)
-        self._delete(f"{self._path}/manifests/{tag}", self._named(tag))
+        self._delete(
+            f"{self._path}/manifests/{tag}",
+            self._named(tag),
+            hint="many registries delete no tag alone; --force deletes the modelkit with all its tags",
+        )
 
     def _scopes(self, actions: str) -> tuple[str, ...]:
         return (f"repository:{self._path}:{actions}",)
@@ -306,7 +310,7 @@ class Repository:
             url = self._client.address(following, response.url)
         raise self._odd("its pages of a list")
 
-    def _delete(self, url: str, subject: str) -> None:
+    def _delete(self, url: str, subject: str, hint: str = "deleting may be turned off in the registry") -> None:
         call = Call("DELETE", url, subject, _DELETED, scopes=self._scopes(_DELETE))
         try:
             self._client.discard(call)
@@ -315,7 +319,7 @@ class Repository:
                 raise
             raise UnsupportedError(
                 f"{self.reference.registry} does not delete {subject}",
-                hint="deleting may be turned off in the registry",
+                hint=hint,
             ) from error
 
     def _odd(self, what: str) -> RegistryError:

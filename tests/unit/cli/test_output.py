@@ -100,3 +100,20 @@ def test_size_text_is_cut_off_to_one_decimal(count: int, text: str) -> None:
 
 def test_table_pads_columns_by_three_and_not_the_last() -> None:
     assert table([("NAME", "TAG", "SIZE"), ("a", "latest", "1 B")]) == "NAME   TAG      SIZE\na      latest   1 B\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("cannot read it", "Cannot read it"),
+        ("can't evaluate field x", "Can't evaluate field x"),
+        ("iris.yaml is not valid YAML", "iris.yaml is not valid YAML"),
+        ("team/iris:v1 names no registry", "team/iris:v1 names no registry"),
+        ("yaml: line 1: odd", "Yaml: line 1: odd"),
+        ("", ""),
+    ],
+)
+def test_sentence_starts_with_a_capital_and_a_name_stays_as_it_is(message: str, shown: str) -> None:
+    out = io.StringIO()
+    Console(out, io.StringIO()).info(message)
+    assert out.getvalue() == f"{shown}\n"

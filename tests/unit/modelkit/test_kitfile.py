@@ -324,6 +324,12 @@ def test_find_kitfile_in_a_directory_without_one_says_so(tmp_path: Path) -> None
         find_kitfile(tmp_path)
 
 
+def test_find_kitfile_in_no_directory_says_that(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"No Kitfile found in .*Consider using the -f flag") as caught:
+        find_kitfile(tmp_path / "typo")
+    assert caught.value.hint == f"{tmp_path / 'typo'} is no directory"
+
+
 def test_document_without_digests_is_what_yaml_shows() -> None:
     kitfile = Kitfile(docs=(Docs(description="d", digest=DIGEST, diff_id=DIFF_ID),))
     assert kitfile.document(digests=False) == {

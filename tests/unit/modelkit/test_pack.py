@@ -193,6 +193,12 @@ def test_explicit_path_that_is_taken_back_in_part_is_packed_in_part_with_a_warni
     assert [entry.path for entry in made.layers[2].planned.plan.entries] == ["data/x.csv"]
 
 
+def test_path_with_empty_files_alone_is_packed_with_a_warning_that_is_true(context: Path) -> None:
+    write(context, "empty/__init__.py").joinpath("empty/__init__.py").write_bytes(b"")
+    made = packed(context, b"manifestVersion: 1.0.0\ncode:\n  - path: empty\n")
+    assert made.warnings == ("all files in code layer with path empty are empty",)
+
+
 def test_path_without_content_is_packed_with_the_warning_of_kit(context: Path) -> None:
     (context / "empty").mkdir()
     made = packed(context, b"manifestVersion: 1.0.0\ncode:\n  - path: empty\n")

@@ -128,6 +128,11 @@ def test_refusal_is_a_sentence_with_a_hint(
         assert str(status) in str(error)
 
 
+def test_refusal_over_plain_http_says_how_to_log_in_over_it() -> None:
+    error = Refusal(401, "Unauthorized", {}, b"", "reg.io:5000", plain_http=True).error("a/b:v1")
+    assert error.hint == "log in first: kitcar login reg.io:5000 --plain-http"
+
+
 def test_refusal_passes_on_what_the_registry_says() -> None:
     error = refusal(400, said("MANIFEST_INVALID", "bad\nmedia  type\x1b[31m")).error("x")
     assert isinstance(error, RegistryError)
