@@ -80,7 +80,16 @@ def assemble(
     rules = read_rules(tree)
     entries = kitfile.entries()
     paths = (*(entry.clean_path for entry in entries), *claimed)
-    return tuple(_planned(tree, entry, rules, paths, method) for entry in entries if not entry.remote)
+    planned, missing = [], []
+    for entry in entries:
+        if not entry.remote:
+            try:
+                planned.append(_planned(tree, entry, rules, paths, method))
+            except NotFoundError as error:
+                missing.append((entry, error))
+    if missing:
+        raise _not_found(missing)
+    return tuple(planned)
 
 
 def read_rules(tree: Tree) -> IgnoreRules:
@@ -115,6 +124,11 @@ def _planned(tree: Tree, entry: KitEntry, rules: IgnoreRules, paths: tuple[str, 
         raise NotFoundError(
             f"error processing {form.label}: {error}", hint="paths in a Kitfile are relative to the packed directory"
         ) from error
+
+
+def _not_found(missing: list[tuple[KitEntry, NotFoundError]]) -> NotFoundError:
+    first, others = missing[0][1], ", ".join(entry.clean_path for entry, _ in missing[1:])
+    return NotFoundError(f"{first}, nor do {others}", hint=first.hint) if others else first
 
 
 def _check_bundle(tree: Tree, entry: KitEntry) -> None:

@@ -193,6 +193,15 @@ def test_explicit_path_that_is_taken_back_in_part_is_packed_in_part_with_a_warni
     assert [entry.path for entry in made.layers[2].planned.plan.entries] == ["data/x.csv"]
 
 
+def test_paths_that_do_not_exist_are_all_named(context: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        packed(
+            context, b"manifestVersion: 1.0.0\nmodel: {path: a}\ncode: [{path: src}, {path: b}]\ndocs: [{path: c}]\n"
+        )
+    assert str(caught.value) == "error processing model: path a does not exist, nor do b, c"
+    assert caught.value.hint
+
+
 def test_path_with_empty_files_alone_is_packed_with_a_warning_that_is_true(context: Path) -> None:
     write(context, "empty/__init__.py").joinpath("empty/__init__.py").write_bytes(b"")
     made = packed(context, b"manifestVersion: 1.0.0\ncode:\n  - path: empty\n")
