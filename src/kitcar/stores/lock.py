@@ -105,7 +105,10 @@ class Leases:
         digests: set[str] = set()
         with disk_errors("read", self._folder):
             for path in self._folder.glob(f"*{_LEASE_SUFFIX}"):
-                lines = path.read_text(encoding="ascii").split()
+                try:
+                    lines = path.read_text(encoding="ascii").split()
+                except FileNotFoundError:  # its owner, who needs no lock for that, has ended since
+                    continue
                 if path.name.startswith(_owner()):
                     lines = [line for line in lines if not line.startswith(_LOOSE)]
                 digests.update(line.removeprefix(_LOOSE) for line in lines)
