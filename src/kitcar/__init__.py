@@ -3,8 +3,9 @@
 What a program needs for that stands here, and is imported when it is first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False  # known to type checkers; `typing` would slow every start
 if TYPE_CHECKING:
     from kitcar.deliver.kit import unpack
     from kitcar.deliver.options import DeliverOptions
@@ -64,8 +65,12 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """A public name, imported from where it lives."""
+def __getattr__(name: str) -> object:
+    """A public name, imported from where it lives.
+
+    Raises:
+        AttributeError: there is none of that name.
+    """
     from importlib import import_module
 
     for module, names in _MODULES.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +109,8 @@ def list_remote(session: Session, network: Network, reference: Reference, select
     Raises:
         KitcarError: the registry cannot be asked, or what the reference names is no modelkit.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     repository = network.repository(reference)
     if reference.target:
         with failing(f"failed to resolve reference {reference.target}"):
