@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import base64
 import http.client
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from harness.processes import Server, server
+from harness.stub import Asked, Reply, StubServer
 from kitcar.modelkit.kitfile import Kitfile
 from kitcar.modelkit.pack import PackOptions, pack
 from kitcar.oci.reference import Reference
@@ -38,109 +35,45 @@ ECR_TOKEN = "111111111111-auth-token"
 TOKEN = "ya29.access-token"
 
 
-@dataclass
-class CloudProxy:
-    """An HTTP proxy that serves every host from one registry, and lets in only who shows the password that is right.
+class CloudProxy(StubServer):
+    """An HTTP proxy that serves every host from one registry, and lets in only who shows the password that is right."""
 
-    Other paths than a registry's go to `aws`, so that a client's AWS calls can be seen too.
-    """
+    def __init__(self, registry: str, password: str = "") -> None:
+        self.registry, self.password = registry, password
+        self.seen: list[tuple[str, str, str]] = []
+        super().__init__(self._pass_on)
 
-    registry: str
-    password: str = ""
-    seen: list[tuple[str, str, str]] = field(default_factory=list)
-    address: str = ""
-
-    def __enter__(self) -> Self:
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.pass_on()
-
-            def do_HEAD(self) -> None:
-                self.pass_on()
-
-            def pass_on(self) -> None:
-                url = urlsplit(self.path)
-                user, _, password = _basic(self.headers.get("Authorization", "")).partition(":")
-                proxy.seen.append((url.netloc, url.path, user))
-                if proxy.password and password != proxy.password:
-                    self.reply(401, {"WWW-Authenticate": 'Basic realm="cloud"'}, b"{}")
-                    return
-                connection = http.client.HTTPConnection(proxy.registry, timeout=10)
-                connection.request(self.command, url.path, headers={"Accept": self.headers.get("Accept", "*/*")})
-                answer = connection.getresponse()
-                headers = {
-                    name: value for name, value in answer.getheaders() if name.lower().startswith(("content-t", "dock"))
-                }
-                self.reply(answer.status, headers, answer.read())
-                connection.close()
-
-            def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def _pass_on(self, asked: Asked) -> Reply:
+        url = urlsplit(asked.path)
+        user, _, password = _basic(asked.headers.get("authorization", "")).partition(":")
+        self.seen.append((url.netloc, url.path, user))
+        if self.password and password != self.password:
+            return Reply(401, {"WWW-Authenticate": 'Basic realm="cloud"'}, b"{}")
+        connection = http.client.HTTPConnection(self.registry, timeout=10)
+        connection.request(asked.method, url.path, headers={"Accept": asked.headers.get("accept", "*/*")})
+        answer = connection.getresponse()
+        headers = {name: value for name, value in answer.getheaders() if name.lower().startswith(("content-t", "dock"))}
+        reply = Reply(answer.status, headers, answer.read())
+        connection.close()
+        return reply
 
 
-@dataclass
-class MetadataServer:
+class MetadataServer(StubServer):
     """What answers at metadata.google.internal in a pod with workload identity."""
 
-    status: int = 200
-    seen: list[str] = field(default_factory=list)
-    address: str = ""
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.seen: list[str] = []
+        super().__init__(self._reply)
 
-    def __enter__(self) -> Self:
-        metadata = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                url = urlsplit(self.path)
-                metadata.seen.append(url.path)
-                status, body = metadata.answer(url.path, parse_qs(url.query))
-                if self.headers.get("Metadata-Flavor") != "Google":
-                    status, body = 403, b"missing header"
-                kind = "application/json" if body.startswith(b"{") else "application/text"
-                self.send_response(status)
-                for name, value in (
-                    ("Metadata-Flavor", "Google"),
-                    ("Content-Type", kind),
-                    ("Content-Length", len(body)),
-                ):
-                    self.send_header(name, str(value))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    def _reply(self, asked: Asked) -> Reply:
+        url = urlsplit(asked.path)
+        self.seen.append(url.path)
+        status, body = self.answer(url.path, parse_qs(url.query))
+        if asked.headers.get("metadata-flavor") != "Google":
+            status, body = 403, b"missing header"
+        kind = "application/json" if body.startswith(b"{") else "application/text"
+        return Reply(status, {"Metadata-Flavor": "Google", "Content-Type": kind}, body)
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
         if path.endswith("/token"):
