@@ -69,10 +69,10 @@ def command(session: Session, call: Call) -> None:
         raise UnsupportedError(
             "skills are not installed by this version of kitcar", hint="unpack with --filter=prompts"
         )
-    selection = selection_of(call)
     directory = Path(call.text("dir") or ".").absolute()
     with _made(directory):
         session.console.info(f"Unpacking to {directory}")
+        selection = selection_of(call)
         source, descriptor = _found(session, call, reference)
         kit = read_kit(source, descriptor)
         # The lines that tell what is unpacked are one a layer already, so that plain progress has nothing to add.
