@@ -73,7 +73,6 @@ def command(session: Session, call: Call) -> None:
     with _made(directory):
         session.console.info(f"Unpacking to {directory}")
         selection = selection_of(call)
-        selection = selection_of(call)
         source, descriptor = _found(session, call, reference)
         kit = read_kit(source, descriptor)
         # The lines that tell what is unpacked are one a layer already, so that plain progress has nothing to add.
