@@ -167,8 +167,12 @@ class Road:
 
     def start(self, verb: str, name: str = "") -> subprocess.Popen[str]:
         """Starts a verb as a process of its own."""
+        return self.start_command([sys.executable, "-m", "kitcar", *self.words(verb, name)])
+
+    def start_command(self, command: list[str]) -> subprocess.Popen[str]:
+        """Starts any command where the verbs run."""
         return subprocess.Popen(
-            [sys.executable, "-m", "kitcar", *self.words(verb, name)],
+            command,
             env=self.environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -195,12 +199,16 @@ class Road:
         if verb in SENDING:
             self._deliver(self.registry, self.folder / "received")
             return
-        target = self.out
         if verb == "pull":
             self.check_store(self.name)
-            target = self.folder / "unpacked"
-            offline = Kitcar(self.home)("unpack", self.name, "-d", target)
-            assert offline.code == 0
+            self.check_right_offline(self.name)
+        else:
+            assert tree(self.out) == self.kit.wanted
+
+    def check_right_offline(self, name: str) -> None:
+        """What local storage has under a name is the ModelKit."""
+        target = self.folder / "unpacked"
+        Kitcar(self.home)("unpack", name, "-d", target)
         assert tree(target) == self.kit.wanted
 
     def check_store(self, *names: str) -> None:

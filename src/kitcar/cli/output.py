@@ -76,8 +76,8 @@ class Console:
         text = printable(message[:1].upper() + message[1:] if _WORD.match(message) else message)
         with self.lock:
             stream.write(f"{self._prefix(level, stream)}{text}" + ("" if text.endswith("\n") else "\n"))
-            if stream is self.err:
-                stream.flush()
+            # Whoever follows a long run in a log sees each line when it is written.
+            stream.flush()
 
     def _prefix(self, level: Level, stream: TextIO) -> str:
         if level == Level.INFO and self.level == Level.INFO:

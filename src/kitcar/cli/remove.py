@@ -109,10 +109,10 @@ def _remove_local(session: Session, reference: Reference, more: tuple[str, ...],
 
 def _remove_one(repository: LayoutRepository, reference: Reference, *, force: bool) -> str:
     descriptor = here(repository, reference.target, naming.shown(reference))
-    if reference.digest or force or len(repository.tags_of(descriptor)) <= 1:
+    if reference.digest or force:
         repository.delete(descriptor)
     else:
-        repository.untag(reference.target)
+        descriptor = repository.remove(reference.target)
     return str(descriptor.digest)
 
 

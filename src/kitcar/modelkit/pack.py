@@ -21,6 +21,7 @@ from kitcar.modelkit.kitfile import Kitfile
 from kitcar.modelkit.previous import Previous, find_previous
 from kitcar.modelkit.stream import LayerStream
 from kitcar.oci import media
+from kitcar.oci.copy import tag_stored
 from kitcar.oci.descriptor import Descriptor
 from kitcar.oci.digest import Digest
 from kitcar.oci.manifest import Manifest
@@ -120,7 +121,7 @@ def pack(kitfile: Kitfile, context: Path, target: PackTarget, options: PackOptio
     manifest = _manifest(config, layers, previous, options)
     descriptor, manifest_new = _put(target, manifest.media_type, manifest.raw)
     for tag in options.tags:
-        target.tag(descriptor, tag)
+        tag_stored(target, descriptor, manifest.raw, tag)
     warnings = (*kitfile.warnings, *_warnings(kitfile, planned))
     return Packed(descriptor, manifest, marked, layers, config_new, manifest_new, warnings)
 

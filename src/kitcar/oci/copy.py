@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kitcar.errors import CancelledError, KitcarError
+from kitcar.errors import CancelledError, KitcarError, NotFoundError
 from kitcar.oci import media
 from kitcar.oci.descriptor import Descriptor
 from kitcar.oci.manifest import successors
@@ -57,7 +57,23 @@ def copy(
     for descriptor, raw in reversed(manifests):
         _copy_manifest(target, descriptor, raw, options.listener)
     for tag in tags:
-        target.tag(root, tag)
+        tag_stored(target, root, manifests[0][1] if manifests else b"", tag)
+
+
+def tag_stored(target: Target, descriptor: Descriptor, raw: bytes, tag: str) -> None:
+    """Lets `tag` name a manifest that was in the target a moment ago; if somebody removed it since, it is stored again.
+
+    Raises:
+        NotFoundError: what it names was removed as well.
+        TransportError, RegistryError: the target failed.
+    """
+    try:
+        target.tag(descriptor, tag)
+    except NotFoundError:
+        if not raw:
+            raise
+        target.push(descriptor, BytesContent(raw))
+        target.tag(descriptor, tag)
 
 
 def _survey(source: ReadTarget, root: Descriptor) -> tuple[list[tuple[Descriptor, bytes]], list[Descriptor]]:

@@ -82,6 +82,8 @@ class LayoutRepository:
             listing = self._listing()
             self._save(self._index_path, listing, listing.adding(entry_of(descriptor)))
             self.store.leases.release([child.digest for child in children])
+            # Until it is tagged: see `remove`.
+            self.store.leases.hold(descriptor.digest, firmly=False)
 
     def ingest(self, stream: Stream) -> tuple[Digest, int]:
         """See `Ingester.ingest`."""
@@ -106,6 +108,7 @@ class LayoutRepository:
             if entry is None:
                 raise self._unknown(descriptor.digest)
             self._save_tags({**read_tags(self._tags_path), tag: Descriptor.decode(entry).plain().encode()})
+            self.store.leases.release([descriptor.digest])
 
     def untag(self, tag: str) -> None:
         """Forgets `tag`; the manifest stays.
@@ -118,6 +121,33 @@ class LayoutRepository:
             if tags.pop(tag, None) is None:
                 raise NotFoundError(f"tag {tag} is not in the local repository {self.name}")
             self._save_tags(tags)
+
+    def remove(self, tag: str) -> Descriptor:
+        """Forgets `tag`, and with the last tag of a manifest the manifest too, as `delete` does; gives what it named.
+
+        It is one step: a tag that another process gives the manifest meanwhile stays, and so does a manifest that another
+        process has just stored and not tagged yet.
+
+        Raises:
+            NotFoundError: no such tag.
+            KitcarError: the disk refuses.
+        """
+        with self.store.lock.exclusive():
+            tags = read_tags(self._tags_path)
+            entry = tags.pop(tag, None)
+            if entry is None:
+                raise NotFoundError(f"tag {tag} is not in the local repository {self.name}")
+            descriptor = Descriptor.decode(entry).plain()
+            named = any(other["digest"] == entry["digest"] for other in tags.values())
+            if (
+                named
+                or str(descriptor.digest) in self.store.leases.held()
+                or not self._listing().entry(descriptor.digest)
+            ):
+                self._save_tags(tags)
+            else:
+                self._delete_manifest(descriptor)
+            return descriptor
 
     def tags(self) -> Iterator[str]:
         """See `TagLister.tags`."""
@@ -168,13 +198,17 @@ class LayoutRepository:
             if not media.is_manifest(descriptor.media_type):
                 drop_blob(self.store, descriptor)
                 return
-            listing = self._listing()
-            if listing.entry(descriptor.digest) is None:
-                raise self._unknown(descriptor.digest)
-            tags, gone = read_tags(self._tags_path), str(descriptor.digest)
-            self._save_tags({tag: entry for tag, entry in tags.items() if entry["digest"] != gone})
-            self._save(self._index_path, listing, listing.without(descriptor.digest), empty=False)
-            collect(self.store, descriptor)
+            self._delete_manifest(descriptor)
+
+    def _delete_manifest(self, descriptor: Descriptor) -> None:
+        """Only under the exclusive lock."""
+        listing = self._listing()
+        if listing.entry(descriptor.digest) is None:
+            raise self._unknown(descriptor.digest)
+        tags, gone = read_tags(self._tags_path), str(descriptor.digest)
+        self._save_tags({tag: entry for tag, entry in tags.items() if entry["digest"] != gone})
+        self._save(self._index_path, listing, listing.without(descriptor.digest), empty=False)
+        collect(self.store, descriptor)
 
     def _listing(self) -> Listing:
         return read_listing(self._index_path) or NEW_REPOSITORY
