@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from kitcar.files.tree import ROOT, Entry, Tree, walk
+from kitcar.files.tree import ROOT, Tree
 from kitcar.modelkit.ignore import IgnoreRules
 from kitcar.modelkit.plan import plan_tar
 from kitcar.modelkit.stream import LayerStream
@@ -28,10 +29,12 @@ NAMES = (
 )
 
 
-def listed(root: Path) -> list[tuple[str, object, int, int]]:
-    tree = Tree(root)
-    entries: list[Entry] = list(walk(tree, tree.find(ROOT)))
-    return [(entry.path, entry.kind, entry.size, entry.mode) for entry in entries if entry.path != ROOT]
+def listed(root: Path) -> dict[str, tuple[int, int]]:
+    """Path to mode, kind included, and size of files."""
+    states = {str(path.relative_to(root)): path.lstat() for path in root.rglob("*")}
+    return {
+        name: (state.st_mode, state.st_size if stat.S_ISREG(state.st_mode) else 0) for name, state in states.items()
+    }
 
 
 def test_layer_extracted_by_gnu_tar_is_the_directory_again(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitcar.errors import InvalidError, NotFoundError
+from harness.privilege import file_modes_count
+from kitcar.errors import InvalidError, KitcarError, NotFoundError
 from kitcar.modelkit.dialect import Kind
 from kitcar.modelkit.kitfile import (
     Code,
@@ -322,6 +323,13 @@ def test_find_kitfile_in_a_directory_without_one_says_so(tmp_path: Path) -> None
     (tmp_path / "Kitfile").mkdir()
     with pytest.raises(NotFoundError, match=r"No Kitfile found in .*Consider using the -f flag"):
         find_kitfile(tmp_path)
+
+
+def test_find_kitfile_in_a_directory_that_may_not_be_entered_says_why(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o600)
+    with file_modes_count(), pytest.raises(KitcarError, match="cannot look into .*: permission denied") as caught:
+        find_kitfile(tmp_path / "closed")
+    assert caught.value.hint
 
 
 def test_find_kitfile_in_no_directory_says_that(tmp_path: Path) -> None:
