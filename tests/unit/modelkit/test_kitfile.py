@@ -327,7 +327,7 @@ def test_find_kitfile_in_a_directory_without_one_says_so(tmp_path: Path) -> None
 
 def test_find_kitfile_in_a_directory_that_may_not_be_entered_says_why(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o600)
-    with file_modes_count(), pytest.raises(KitcarError, match="cannot look into .*: permission denied") as caught:
+    with file_modes_count(), pytest.raises(KitcarError, match=r"cannot look into .*: permission denied") as caught:
         find_kitfile(tmp_path / "closed")
     assert caught.value.hint
 
