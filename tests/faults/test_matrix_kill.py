@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.matrix import FETCHING, MIB, SENDING, Kit, Road, kill, largest, publish, wait_until, write_kit
+from harness.matrix import FETCHING, MIB, SENDING, Kit, Road, kill, largest, publish, resumable, wait_until, write_kit
 from kitcar.server import RunningRegistry
 from kitcar.testing.proxy import Action, FaultProxy, Rule, Stall
 
@@ -91,7 +91,7 @@ def offsets(road: Road) -> list[int]:
 def test_fetching_killed_and_run_again_goes_on_where_it_was(road: Road, verb: str, point: Point) -> None:
     rule = rule_for(road, point)
     road.proxy.rules.append(rule)
-    kill(road.start(verb), lambda: rule.hits > 0 and largest(road.folder) >= point.kept)
+    kill(road.start(verb), lambda: rule.hits > 0 and resumable(road.folder) >= point.kept)
     road.check_nothing_wrong(verb)
     road.proxy.rules.clear()
     road.proxy.requests.clear()
@@ -107,7 +107,7 @@ def test_fetching_killed_again_and_again_comes_on_each_time(road: Road, verb: st
     rule = Rule(f"GET .*/blobs/{road.kit.layer.digest}", Stall(AT), times=None)
     road.proxy.rules.append(rule)
     for turn in (1, 2):
-        kill(road.start(verb), lambda turn=turn: rule.hits == turn and largest(road.folder) >= turn * KEPT)  # type: ignore[misc]
+        kill(road.start(verb), lambda turn=turn: rule.hits == turn and resumable(road.folder) >= turn * KEPT)  # type: ignore[misc]
         road.check_nothing_wrong(verb)
     road.proxy.rules.clear()
     again = road.again(verb)

@@ -300,6 +300,13 @@ def largest(folder: Path) -> int:
     return max(sizes)
 
 
+def resumable(folder: Path) -> int:
+    """Bytes of the largest unfinished file below a directory or a home that a later run can take up."""
+    staging = folder / "out" / ".kitcar-staging"
+    parts = [path.parent for path in staging.glob("*/journal") if path.stat().st_size] if staging.is_dir() else []
+    return max(map(largest, [*parts, folder / "home" / "storage" / "ingest"]))
+
+
 def check_blobs(storage: Path) -> None:
     """Every blob that is shown is what its name says."""
     blobs = storage / "blobs" / "sha256"

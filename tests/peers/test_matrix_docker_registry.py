@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import registries
-from harness.matrix import FETCHING, MIB, SENDING, Kit, Road, kill, largest, patience, publish, write_kit
+from harness.matrix import FETCHING, MIB, SENDING, Kit, Road, kill, patience, publish, resumable, write_kit
 from kitcar.server import RunningRegistry
 from kitcar.testing.proxy import Action, Answer, Cut, Drop, FaultProxy, Flip, Rule, Stall, Truncate
 
@@ -94,9 +94,7 @@ def test_fetching_from_docker_registry_killed_and_run_again_goes_on_where_it_was
     publish(road.kit.context, road.registry)
     rule = Rule(f"GET .*/blobs/{road.kit.layer.digest}", Stall(AT), times=None)
     road.proxy.rules.append(rule)
-    kill(
-        road.start(verb), lambda: rule.hits > 0 and largest(road.folder / ("home" if verb == "pull" else "out")) >= KEPT
-    )
+    kill(road.start(verb), lambda: rule.hits > 0 and resumable(road.folder) >= KEPT)
     road.check_nothing_wrong(verb)
     road.proxy.rules.clear()
     assert road.again(verb).code == 0
