@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import world
+from bench.throttle import Throttle
 from bench.world import World
 from harness import peers
 
 ENTRYPOINT = Path("build", "dockerfiles", "KServe", "entrypoint.sh")
 
 _MANY = 20_000
+_CAP = 25 * 1000 * 1000
+_CAPPED = 200 * 1024 * 1024
+"""Bytes a second on each connection, and bytes of the model that travels over them."""
 
 _FLOOR = """
 import hashlib, sys
@@ -65,6 +69,8 @@ def scenarios(here: World, wanted: Collection[str] = ()) -> Iterator[Scenario]:
         title = "unpack four layers from a registry"
         yield _unpack_direct("layers", title, here, _pushed(here, context), context, here.size)
         world.discard(context)
+    if on("capped"):
+        yield from _capped(here)
     if on("small-pack", "small-unpack"):
         context = world.small_files(here.fresh("small-files"), _MANY)
         if on("small-pack"):
@@ -72,6 +78,16 @@ def scenarios(here: World, wanted: Collection[str] = ()) -> Iterator[Scenario]:
         if on("small-unpack"):
             title = "unpack 20,000 files of 4 KiB from a registry"
             yield _unpack_direct("small-unpack", title, here, _pushed(here, context), context, _MANY * 4096)
+
+
+def _capped(here: World) -> Iterator[Scenario]:
+    context = world.several_layers(here.fresh("several-layers"), _CAPPED)
+    pushed = _pushed(here, context)
+    with Throttle(here.registry.address, _CAP) as proxy:
+        title = "unpack four layers, 25 MB/s on each connection"
+        reference = pushed.replace(here.registry.address, proxy.address)
+        yield _unpack_direct("capped", title, here, reference, context, _CAPPED)
+    world.discard(context)
 
 
 def _of_one_model(here: World, on: Callable[[str], bool]) -> Iterator[Scenario]:
