@@ -13,7 +13,7 @@ import pytest
 from harness.kit import Kit
 from kitcar.errors import InvalidError
 from kitcar.modelkit import dialect as words
-from kitcar.modelkit.generate import init
+from kitcar.modelkit.init.generate import init
 from kitcar.modelkit.kit import read_kit
 from kitcar.modelkit.kitfile import Kitfile
 from kitcar.oci.descriptor import Descriptor

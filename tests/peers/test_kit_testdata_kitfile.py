@@ -11,10 +11,10 @@ import pytest
 
 from harness.peers import PeerMissingError, module_folder
 from kitcar.errors import KitcarError
-from kitcar.modelkit.generate import init
+from kitcar.modelkit.init.generate import init
 from kitcar.modelkit.kit_layers import generate
 from kitcar.modelkit.kitfile import Kitfile, Package
-from kitcar.modelkit.kitfile_yaml import read, value_of
+from kitcar.modelkit.kitfile.nodes import read, value_of
 from kitcar.oci.digest import Digest
 from kitcar.oci.manifest import Manifest
 

@@ -18,7 +18,7 @@ from kitcar.flags.network import NETWORK_FLAGS
 
 if TYPE_CHECKING:
     from kitcar.modelkit.kitfile import Kitfile
-    from kitcar.modelkit.shape import Member
+    from kitcar.modelkit.kitfile.shape import Member
 
 _FILTER = Flag("filter", "Show one node, named by its keys with dots between: model.name", short="f")
 _SELECTOR = re.compile(r"\.?[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*")
@@ -79,7 +79,7 @@ def select(kitfile: Kitfile, keys: tuple[str, ...]) -> Any:
     Raises:
         NotFoundError: there is no such node.
     """
-    from kitcar.modelkit.shape import members
+    from kitcar.modelkit.kitfile.shape import members
 
     node: Any = kitfile
     written: Any = kitfile.document(digests=False)
@@ -100,7 +100,7 @@ def select(kitfile: Kitfile, keys: tuple[str, ...]) -> Any:
 
 def yaml_of(node: Any) -> bytes:
     """Any node as YAML of its own."""
-    from kitcar.modelkit.kitfile_emit import write
+    from kitcar.modelkit.kitfile.emit import write
 
     if isinstance(node, Mapping) and node:
         return write(node)

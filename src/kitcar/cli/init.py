@@ -59,7 +59,7 @@ _USAGE = Usage(
 @verb("init", _USAGE, flags=_FLAGS, takes=exactly(1))
 def command(session: Session, call: Call) -> None:
     """Writes the Kitfile."""
-    from kitcar.modelkit.generate import init
+    from kitcar.modelkit.init.generate import init
 
     directory = Path(call.arguments[0])
     with failing("Invalid arguments"):

@@ -113,7 +113,7 @@ def _copy(session: Session, network: Network, repository: Repository, reference:
 
 def _parents(kitfile: Kitfile) -> tuple[str, ...]:
     """The references a Kitfile holds: of its model, and of datasets."""
-    from kitcar.modelkit.path import is_reference
+    from kitcar.modelkit.kitfile.path import is_reference
 
     paths = [kitfile.model.path] if kitfile.model else []
     paths += [dataset.remote_path for dataset in kitfile.datasets]

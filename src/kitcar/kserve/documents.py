@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kitcar.errors import Fault, InvalidError
-from kitcar.modelkit import scalar
-from kitcar.modelkit.kitfile_yaml import Node, duplicates, merged, read_all, scalar_of
+from kitcar.modelkit.kitfile import scalar
+from kitcar.modelkit.kitfile.nodes import Node, duplicates, merged, read_all, scalar_of
 
 MAX_BYTES = 8 * 1024 * 1024
 

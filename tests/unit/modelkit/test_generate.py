@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitcar.errors import InvalidError, NotFoundError
-from kitcar.modelkit.detect import FileType, file_type
-from kitcar.modelkit.generate import Directory, File, generate, init, scan
+from kitcar.modelkit.init.detect import FileType, file_type
+from kitcar.modelkit.init.generate import Directory, File, generate, init, scan
 from kitcar.modelkit.kitfile import Dataset, Kitfile, Package, Prompt
-from kitcar.modelkit.kitfile_rules import validate
+from kitcar.modelkit.kitfile.rules import validate
 
 APACHE = (
     "Licensed under the Apache License, Version 2.0 (the 'License'); you may not use this file except in compliance with "

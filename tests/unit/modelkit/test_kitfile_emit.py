@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitcar.modelkit.kitfile import Docs, Kitfile, Model, Package
-from kitcar.modelkit.kitfile_emit import float_text, natural
+from kitcar.modelkit.kitfile.emit import float_text, natural
 
 
 def emitted(value: Any) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kitcar.errors import Fault, InvalidError
 from kitcar.modelkit.kitfile import Kitfile
-from kitcar.modelkit.path import Place, is_reference, place_of
+from kitcar.modelkit.kitfile.path import Place, is_reference, place_of
 
 HEAD = "manifestVersion: 1.0.0\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from kitcar.errors import InvalidError
 from kitcar.modelkit.kitfile import Kitfile
-from kitcar.modelkit.kitfile_yaml import MAX_DEPTH, read, read_all
+from kitcar.modelkit.kitfile.nodes import MAX_DEPTH, read, read_all
 
 
 def parameters(text: str) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitcar.modelkit.licence import identify
+from kitcar.modelkit.init.licence import identify
 
 MIT = """\
 MIT License

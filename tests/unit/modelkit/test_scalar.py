@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitcar.modelkit.scalar import BOOL, FLOAT, INT, NULL, STR, TIMESTAMP, is_plain, resolve, timestamp
+from kitcar.modelkit.kitfile.scalar import BOOL, FLOAT, INT, NULL, STR, TIMESTAMP, is_plain, resolve, timestamp
 
 
 @pytest.mark.parametrize(

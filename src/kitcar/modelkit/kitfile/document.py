@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kitcar.errors import InvalidError
-from kitcar.modelkit import kitfile_emit
-from kitcar.modelkit.kitfile import Docs, Kitfile, Package
-from kitcar.modelkit.shape import Member, members
+from kitcar.modelkit.kitfile import emit
+from kitcar.modelkit.kitfile.shape import Member, members
+from kitcar.modelkit.kitfile.values import Docs, Kitfile, Package
 from kitcar.oci.digest import Digest
 from kitcar.oci.encoding import encode, sort_keys
 
@@ -69,9 +69,9 @@ def _plain(member: Member, item: Any, *, digests: bool) -> Any:
     if member.form == "many":
         return [_members(one, digests=digests) for one in item]
     if member.form == "any":
-        return sort_keys(item) if digests else kitfile_emit.natural(item)
+        return sort_keys(item) if digests else emit.natural(item)
     if member.form == "texts":
-        return list(item) if digests else kitfile_emit.Flow(item)
+        return list(item) if digests else emit.Flow(item)
     return item
 
 

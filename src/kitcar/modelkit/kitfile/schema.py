@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kitcar.modelkit.kitfile import MANIFEST_VERSION, Kitfile, McpServer, ModelPart
-from kitcar.modelkit.shape import Member, members
+from kitcar.modelkit.kitfile.shape import Member, members
+from kitcar.modelkit.kitfile.values import MANIFEST_VERSION, Kitfile, McpServer, ModelPart
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}

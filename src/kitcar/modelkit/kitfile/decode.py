@@ -7,12 +7,12 @@ import difflib
 from typing import Any
 
 from kitcar.errors import Fault, InvalidError
-from kitcar.modelkit import kitfile_rules
-from kitcar.modelkit.kitfile import Kitfile
-from kitcar.modelkit.kitfile_rules import Spot
-from kitcar.modelkit.kitfile_yaml import Node, duplicates, merged, read, scalar_of, value_of
-from kitcar.modelkit.scalar import BINARY
-from kitcar.modelkit.shape import Member, members
+from kitcar.modelkit.kitfile import rules
+from kitcar.modelkit.kitfile.nodes import Node, duplicates, merged, read, scalar_of, value_of
+from kitcar.modelkit.kitfile.rules import Spot
+from kitcar.modelkit.kitfile.scalar import BINARY
+from kitcar.modelkit.kitfile.shape import Member, members
+from kitcar.modelkit.kitfile.values import Kitfile
 
 
 def parse_yaml(text: bytes, where: str) -> Kitfile:
@@ -22,12 +22,12 @@ def parse_yaml(text: bytes, where: str) -> Kitfile:
         raise InvalidError(f"{where} is empty", hint="a Kitfile starts with manifestVersion: 1.0.0")
     decoder = _Decoder()
     kitfile: Kitfile = decoder.object(Kitfile, root, ())
-    findings = kitfile_rules.validate(kitfile, frozenset(decoder.broken))
+    findings = rules.validate(kitfile, frozenset(decoder.broken))
     faults = decoder.faults + [decoder.fault(item.spot, item.message, item.hint) for item in findings]
     if faults:
         faults.sort(key=lambda fault: (fault.line, fault.column))
         raise invalid(where, tuple(faults))
-    return dataclasses.replace(kitfile, warnings=kitfile_rules.warnings(kitfile) + tuple(decoder.warnings))
+    return dataclasses.replace(kitfile, warnings=rules.warnings(kitfile) + tuple(decoder.warnings))
 
 
 def invalid(where: str, faults: tuple[Fault, ...]) -> InvalidError:

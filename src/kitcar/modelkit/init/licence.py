@@ -51,7 +51,7 @@ class _Mark:
 
 
 def _marks() -> list[_Mark]:
-    text = resources.files("kitcar.modelkit").joinpath("licences.txt").read_text(encoding="utf-8")
+    text = resources.files("kitcar.modelkit.init").joinpath("licences.txt").read_text(encoding="utf-8")
     lines = re.sub(r"\n +", " ", text).splitlines()
     marks: list[_Mark] = []
     for line in lines:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from kitcar.modelkit.scalar import is_plain
+from kitcar.modelkit.kitfile.scalar import is_plain
 
 _STEP = 2
 _MAX_SIMPLE_KEY = 128

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kitcar.errors import Fault, InvalidError
-from kitcar.modelkit import scalar
+from kitcar.modelkit.kitfile import scalar
 
 MAX_DEPTH = 100
 MAX_NODES = 100_000

@@ -168,7 +168,7 @@ class Kitfile:
         Raises:
             InvalidError: the text is no Kitfile; `faults` has everything that is wrong, with line, column and hint.
         """
-        from kitcar.modelkit.kitfile_decode import parse_yaml
+        from kitcar.modelkit.kitfile.decode import parse_yaml
 
         return parse_yaml(text, where)
 
@@ -179,38 +179,38 @@ class Kitfile:
         Raises:
             InvalidError: it is not JSON, or a member has the wrong type.
         """
-        from kitcar.modelkit.kitfile_json import decode_json
+        from kitcar.modelkit.kitfile.document import decode_json
 
         return decode_json(raw, where)
 
     @staticmethod
     def schema() -> dict[str, Any]:
         """The JSON schema of the YAML form, for editors; paths and duplicates are beyond it."""
-        from kitcar.modelkit.schema import schema
+        from kitcar.modelkit.kitfile.schema import schema
 
         return schema()
 
     def to_yaml(self) -> bytes:
         """The YAML form, byte for byte as kit writes it; digests are left out."""
-        from kitcar.modelkit.kitfile_emit import write
+        from kitcar.modelkit.kitfile.emit import write
 
         return write(self.document(digests=False))
 
     def to_json(self) -> bytes:
         """The JSON form, byte for byte as kit writes it: the config blob of a ModelKit."""
-        from kitcar.modelkit.kitfile_json import encode_json
+        from kitcar.modelkit.kitfile.document import encode_json
 
         return encode_json(self)
 
     def document(self, *, digests: bool = True) -> dict[str, Any]:
         """The Kitfile as nested mappings in kit's member order, empty members left out."""
-        from kitcar.modelkit.kitfile_json import document
+        from kitcar.modelkit.kitfile.document import document
 
         return document(self, digests=digests)
 
     def entries(self) -> tuple[KitEntry, ...]:
         """All that names content, in the order of layers: model, parts, code, datasets, docs, prompts, MCP servers."""
-        from kitcar.modelkit.path import is_reference
+        from kitcar.modelkit.kitfile.path import is_reference
 
         entries: list[KitEntry] = []
         if self.model and self.model.path:

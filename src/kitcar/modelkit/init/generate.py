@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kitcar.errors import InvalidError, KitcarError, NotFoundError
-from kitcar.modelkit.detect import FileType, file_type, is_licence, is_readme, suffix
+from kitcar.modelkit.init.detect import FileType, file_type, is_licence, is_readme, suffix
+from kitcar.modelkit.init.licence import identify
 from kitcar.modelkit.kitfile import (
     FILE_NAMES,
     Code,
@@ -25,8 +26,7 @@ from kitcar.modelkit.kitfile import (
     Package,
     Prompt,
 )
-from kitcar.modelkit.kitfile_yaml import read, scalar_of
-from kitcar.modelkit.licence import identify
+from kitcar.modelkit.kitfile.nodes import read, scalar_of
 
 SKILL = "SKILL.md"
 _DOCS_DIRECTORY = "docs"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kitcar.errors import InvalidError
 from kitcar.modelkit.dialect import Kind
-from kitcar.modelkit.kitfile import MANIFEST_VERSION, Dataset, KitEntry, Kitfile, clean_path
-from kitcar.modelkit.path import Place, place_of
+from kitcar.modelkit.kitfile.path import Place, place_of
+from kitcar.modelkit.kitfile.values import MANIFEST_VERSION, Dataset, KitEntry, Kitfile, clean_path
 
 Spot = tuple[str | int, ...]
 """Where in the document: `("docs", 0, "path")`."""

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from kitcar.modelkit import kitfile
+from kitcar.modelkit.kitfile import values
 
 Form = Literal["text", "texts", "any", "digest", "one", "many"]
 
@@ -37,4 +37,4 @@ def _member(name: str, annotation: str) -> Member:
         return Member(name, key, forms[annotation])
     found = re.fullmatch(r"tuple\[(\w+), \.\.\.\]", annotation)
     inner = found[1] if found else annotation.removesuffix(" | None")
-    return Member(name, key, "many" if found else "one", getattr(kitfile, inner))
+    return Member(name, key, "many" if found else "one", getattr(values, inner))

@@ -1,0 +1,1 @@
+"""A Kitfile for a directory that has none: what each file is, and whose licence it carries."""
