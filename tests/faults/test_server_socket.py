@@ -95,8 +95,16 @@ def test_chunked_body_of_any_form_arrives(client: http.client.HTTPConnection, si
 
 @pytest.mark.parametrize(
     "rest",
-    [b"zz\r\n", b"5\r\nabc", b"5\r\nabcdefgh\r\n", b"", b"1" * 2000],
-    ids=["size", "short", "long", "end", "line"],
+    [
+        *(b"zz\r\n", b"5\r\nabc", b"5\r\nabcdefgh\r\n", b"", b"1" * 2000),
+        *(
+            b"-2\r\nab\r\n0\r\n\r\n",
+            b"0x2\r\nab\r\n0\r\n\r\n",
+            b"5\r\nabcdefgh\r\n0\r\n\r\n",
+            b"0\r\n" + b"a: b\r\n" * 200,
+        ),
+    ],
+    ids=["size", "short", "long", "end", "line", "negative", "prefix", "longer", "trailers"],
 )
 def test_malformed_chunks_are_refused_and_keep_what_was_right(registry: RunningRegistry, rest: bytes) -> None:
     connection = http.client.HTTPConnection(registry.address)
@@ -111,6 +119,46 @@ def test_malformed_chunks_are_refused_and_keep_what_was_right(registry: RunningR
     assert status.status == 204
     assert status.headers["Range"].startswith("0-2") or rest.startswith(b"5")
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Content-Length: -1",
+        "Content-Length: +5",
+        "Content-Length: 5, 5",
+        "Content-Length: 5\r\nContent-Length: 44",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        f"Content-Length: {'9' * 30}",
+    ],
+)
+def test_request_whose_end_is_not_certain_is_refused_and_nothing_behind_it_answered(
+    registry: RunningRegistry, fields: str
+) -> None:
+    with raw(registry) as wire:
+        behind = b"0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        wire.sendall(f"POST /v2/team/iris/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n".encode() + behind)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := wire.recv(65536):
+                answer += data
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_malformed_chunk_ends_the_connection(registry: RunningRegistry) -> None:
+    with raw(registry) as wire:
+        wire.sendall(
+            b"PUT /v2/team/iris/manifests/v1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\n{}hidden\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := wire.recv(65536):
+                answer += data
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b" 200 " not in answer
 
 
 def test_client_that_expects_it_is_told_to_continue(registry: RunningRegistry) -> None:

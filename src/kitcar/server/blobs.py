@@ -13,7 +13,7 @@ from kitcar.server.route import Route, parse_digest, stored_name
 from kitcar.server.upload import Upload, Uploads, range_start
 from kitcar.stores.layout import LayoutStore
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 class Blobs:

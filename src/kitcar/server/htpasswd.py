@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -27,6 +26,7 @@ class Passwords:
 
     def __init__(self, users: dict[str, str]) -> None:
         self._users = users
+        self._decoy = next(iter(users.values()), _NOBODY)
         self._key = secrets.token_bytes(32)
         self._accepted: set[bytes] = set()
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class Passwords:
             return False
         try:
             name, colon, password = base64.b64decode(encoded, validate=True).partition(b":")
-        except binascii.Error:
+        except ValueError:
             return False
         if not colon:
             return False
@@ -69,9 +69,9 @@ class Passwords:
         with self._lock:
             if known in self._accepted:
                 return True
-        # An unknown name takes a comparison too, so that names cannot be told apart by time alone.
-        entry = self._users.get(name.decode(errors="replace"), _NOBODY)
-        if not _matches(password, entry):
+        # An unknown name takes a comparison of the file's own form too, so that names cannot be told apart by time alone.
+        entry = self._users.get(name.decode(errors="replace"))
+        if not _matches(password, entry or self._decoy) or entry is None:
             return False
         with self._lock:
             if len(self._accepted) < _REMEMBERED:
@@ -85,9 +85,9 @@ def _matches(password: bytes, entry: str) -> bool:
     if entry.startswith("{SHA}"):
         # The form of the file, not our choice.
         digest = base64.b64encode(hashlib.sha1(password, usedforsecurity=False).digest()).decode()
-        return hmac.compare_digest("{SHA}" + digest, entry)
+        return hmac.compare_digest(f"{{SHA}}{digest}".encode(), entry.encode())
     salt = entry.split("$")[2]
-    return hmac.compare_digest(apr1(password, salt.encode()), entry)
+    return hmac.compare_digest(apr1(password, salt.encode()).encode(), entry.encode())
 
 
 def _bcrypt(password: bytes, entry: bytes) -> bool:

@@ -32,6 +32,9 @@ _SHUTDOWN = 10
 
 _MAX_HEADER = 64 * 1024
 _MAX_CHUNK_LINE = 1024
+_MAX_TRAILERS = 100
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _DRAINED = 16 * 1024 * 1024
 """Bytes of an unwanted body that are read so that the client gets its answer; beyond that the connection is closed."""
 
@@ -130,15 +133,14 @@ class _ChunkedBody(_Body):
     def __init__(self, connection: Any) -> None:
         super().__init__(connection, 0)
         self._ended = False
+        self._malformed = False
 
     def readinto(self, buffer: memoryview, /) -> int:
-        if not self._left and not self._ended:
-            self._next()
-        count = super().readinto(buffer)
-        if not count and self._left:
-            raise ConnectionError("the connection ended inside a chunk")
-        if count and not self._left:
-            self._line()
+        if self._malformed:
+            raise ConnectionError("where the body ends is not known")
+        self._malformed = True
+        count = self._read(buffer)
+        self._malformed = False
         return count
 
     def drain(self) -> bool:
@@ -147,16 +149,27 @@ class _ChunkedBody(_Body):
             drained += count
         return self._ended
 
+    def _read(self, buffer: memoryview) -> int:
+        if not self._left and not self._ended:
+            self._next()
+        count = super().readinto(buffer)
+        if not count and self._left:
+            raise ConnectionError("the connection ended inside a chunk")
+        if count and not self._left and self._line():
+            raise ConnectionError("a chunk is longer than its size")
+        return count
+
     def _next(self) -> None:
         size = self._line().partition(b";")[0].strip()
-        try:
-            self._left = int(size, 16)
-        except ValueError:
-            raise ConnectionError(f"{size!r} is no size of a chunk") from None
+        if not _CHUNK_SIZE.fullmatch(size):
+            raise ConnectionError(f"{size!r} is no size of a chunk")
+        self._left = int(size, 16)
         if not self._left:
-            while self._line():
-                pass
-            self._ended = True
+            for _ in range(_MAX_TRAILERS):
+                if not self._line():
+                    self._ended = True
+                    return
+            raise ConnectionError("the body has too many trailers")
 
     def _line(self) -> bytes:
         line: bytes = self._buffered.readline(_MAX_CHUNK_LINE)
@@ -165,11 +178,35 @@ class _ChunkedBody(_Body):
         return line.strip()
 
 
+class _Headers(dict[bytes, bytes]):
+    """The headers of a request, whose end nobody may read in two ways (RFC 9112, 6.3): a proxy in front might."""
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name == b"Content-Length" and (name in self or not _LENGTH.fullmatch(value)):
+            raise ValueError("Content-Length must be one number.")
+        super().__setitem__(name, value)
+        if b"Content-Length" in self and b"Transfer-Encoding" in self:
+            raise ValueError("Content-Length and Transfer-Encoding exclude each other.")
+
+
 def _server(app: Callable[..., Any], host: str, port: int) -> Server:
     try:
+        from cheroot import server as base
         from cheroot import wsgi
     except ImportError as error:
         raise UnsupportedError("the registry needs the package cheroot", hint="pip install 'kitcar[server]'") from error
+
+    class HeaderReader(base.HeaderReader):
+        def __call__(self, rfile: Any, hdict: dict[bytes, bytes] | None = None) -> dict[bytes, bytes]:
+            found = {} if hdict is None else hdict
+            found.update(super().__call__(rfile, _Headers()))
+            return found
+
+    class HTTPRequest(base.HTTPRequest):
+        header_reader = HeaderReader()
+
+    class HTTPConnection(base.HTTPConnection):
+        RequestHandlerClass = HTTPRequest
 
     class Registry(wsgi.Server):
         """cheroot's server, silent about clients that go away and tidy about addresses that are taken."""
@@ -186,6 +223,7 @@ def _server(app: Callable[..., Any], host: str, port: int) -> Server:
             if traceback and "socket.error" not in msg:
                 super().error_log(msg, level, traceback)
 
+    Registry.ConnectionClass = HTTPConnection
     server = Registry((host, port), app, numthreads=_THREADS, timeout=_TIMEOUT, shutdown_timeout=_SHUTDOWN)
     server.gateway = _gateway(wsgi.Gateway_10)
     server.keep_alive_conn_limit = _CONNECTIONS
@@ -209,7 +247,9 @@ def _gateway(base: type[Gateway_10]) -> type[Gateway_10]:
             request = self.req
             response = request.server.wsgi_app(self.env, self.start_response)
             try:
-                if not _drained(request.rfile):
+                if not _drained(request.rfile) or (
+                    b"Transfer-Encoding" in request.inheaders and not request.chunked_read
+                ):
                     request.close_connection = True
                 # Drained here or given up: cheroot must not read the body itself.
                 request.chunked_read = False

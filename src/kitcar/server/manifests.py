@@ -15,7 +15,7 @@ from kitcar.oci.manifest import MAX_SIZE, Index, Manifest
 from kitcar.oci.reference import check_tag
 from kitcar.oci.storage import BytesContent
 from kitcar.oci.verify import fetch_all, fill
-from kitcar.server.message import Request, Response, json_response
+from kitcar.server.message import Request, Response, is_number, json_response
 from kitcar.server.route import Route, parse_digest, served_name, stored_name
 from kitcar.stores.layout import LayoutRepository, LayoutStore
 
@@ -147,7 +147,7 @@ def _parse(content_type: str, raw: bytes) -> tuple[str, Descriptor | None]:
     """The media type and the subject of a manifest."""
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RegistryError(f"the manifest is not JSON: {error}", status=400, code="MANIFEST_INVALID") from error
     said = document.get("mediaType") if isinstance(document, dict) else None
     kind = content_type.partition(";")[0].strip().lower() or said or media.MANIFEST
@@ -179,7 +179,7 @@ def _target(route: Route, raw: bytes) -> tuple[str, Digest]:
 def _page(request: Request, names: Iterable[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
     """One page of sorted `names` and, if there are more, the header that leads to the next."""
     count, last = request.query.get("n"), request.query.get("last", "")
-    if count is not None and not count.isdecimal():
+    if count is not None and not is_number(count):
         raise RegistryError(f"n={count!r} is no number", status=400, code="PAGINATION_NUMBER_INVALID")
     rest = (name for name in names if name > last)
     if count is None:

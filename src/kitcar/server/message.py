@@ -14,6 +14,9 @@ from kitcar.errors import RegistryError, TransportError
 from kitcar.oci.encoding import encode
 from kitcar.stores.disk import FileReader
 
+_DIGITS = 18
+"""More has no number in a request; it would not fit where bytes are counted."""
+
 _PIECE = 256 * 1024
 """Bytes handed on at once where the server cannot send a file itself."""
 
@@ -90,9 +93,14 @@ def _length(environ: Mapping[str, Any]) -> int | None:
     text = environ.get("CONTENT_LENGTH") or ""
     if not text:
         return None if environ.get("wsgi.input_terminated") else 0
-    if not text.isdecimal():
+    if not is_number(text):
         raise RegistryError(f"Content-Length {text!r} is no number", status=400, code="SIZE_INVALID")
     return int(text)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text of the request is a number that may count bytes or names."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
 
 
 class FileBody:

@@ -20,7 +20,7 @@ from kitcar.server.message import RequestBody
 from kitcar.stores.ingest import IngestFile
 from kitcar.stores.layout import LayoutStore, Stored
 
-_RANGE = re.compile(r"(?:bytes[ =])?(\d+)-(\d+)(?:/(?:\d+|\*))?")
+_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d+|\*))?", re.ASCII)
 _IDLE = 24 * 3600.0
 """Seconds after which a session nobody continued is given up."""
 

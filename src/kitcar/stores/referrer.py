@@ -27,6 +27,11 @@ def referrer(descriptor: Descriptor, raw: bytes, subject: Descriptor) -> Descrip
         descriptor.media_type,
         descriptor.digest,
         descriptor.size,
-        annotations=dict(parsed.annotations),
-        artifact_type=parsed.artifact_type or fallback,
+        annotations={_unicode(name): _unicode(value) for name, value in parsed.annotations.items()},
+        artifact_type=_unicode(str(parsed.artifact_type) or fallback),
     )
+
+
+def _unicode(text: str) -> str:
+    """`text` with a replacement character for each half of a pair, which JSON can escape and UTF-8 cannot hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

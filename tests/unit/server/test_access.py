@@ -41,6 +41,7 @@ def test_right_password_of_each_form_is_accepted(words: str) -> None:
         "",
         "Basic",
         "Basic !!!",
+        "Basic \u00e9\u00e9\u00e9\u00e9",
         "Bearer abc",
         basic("ann"),
         basic("ann:"),
@@ -119,3 +120,14 @@ def test_address_is_host_and_port(text: str, host: str, port: int) -> None:
 def test_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(KitcarError, match="no address"):
         ServerSettings(Path("layout")).at(text)
+
+
+def test_unknown_name_is_compared_as_a_known_one_and_not_let_in() -> None:
+    users = {"ann": BCRYPT.partition(":")[2]}
+    assert Passwords(users).accept(basic("ann:correct: horse"))
+    assert not Passwords(users).accept(basic("nobody:correct: horse"))
+
+
+@pytest.mark.parametrize("entry", ["{SHA}\u00e9", "$apr1$\u00e9$x"])
+def test_entry_that_is_no_hash_lets_nobody_in(entry: str) -> None:
+    assert not Passwords.parse(f"ann:{entry}", "users").accept(basic("ann:x"))

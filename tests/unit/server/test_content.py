@@ -50,6 +50,8 @@ def test_blob_is_given_with_its_digest_and_length(client: Any) -> None:
         ("bytes=5-3", 200, b"0123456789", None),
         ("bytes=1-2,4-5", 200, b"0123456789", None),
         ("bytes=-", 200, b"0123456789", None),
+        (f"bytes={'9' * 18}-", 416, None, "bytes */10"),
+        (f"bytes={'9' * 5000}-", 200, b"0123456789", None),
         ("pages=1-2", 200, b"0123456789", None),
     ],
 )
@@ -142,6 +144,7 @@ def test_index_needs_its_manifests_in_the_same_repository(client: Any) -> None:
         (b"{", media.MANIFEST),
         (b"[]", media.MANIFEST),
         (b'{"schemaVersion":1}', media.MANIFEST),
+        (b"[" * 200_000, media.MANIFEST),
         (KIT.manifest.raw, "application/json"),
         (KIT.manifest.raw, media.DOCKER_MANIFEST),
         (Index.build(()).raw, ""),
@@ -228,7 +231,12 @@ def test_tags_come_in_pages(client: Any) -> None:
     assert client("GET", f"/v2/{NAME}/tags/list?last=v04").json["tags"] == ["v05", "v06"]
     assert client("GET", f"/v2/{NAME}/tags/list?n=7").headers.get("link") is None
     assert client("GET", f"/v2/{NAME}/tags/list?n=0").json["tags"] == []
-    assert client("GET", f"/v2/{NAME}/tags/list?n=many").code == "PAGINATION_NUMBER_INVALID"
+
+
+@pytest.mark.parametrize("count", ["many", "-1", "9" * 19, "9" * 5000, "%D9%A3", ""])
+def test_page_of_a_size_that_is_no_number_is_refused(client: Any, count: str) -> None:
+    client.kit(KIT, "v1")
+    assert client("GET", f"/v2/{NAME}/tags/list?n={count}").code == "PAGINATION_NUMBER_INVALID"
 
 
 def test_tags_of_an_unknown_repository_are_not_found(client: Any) -> None:
@@ -268,6 +276,16 @@ def test_referrer_may_come_before_its_subject(client: Any) -> None:
     early = sample(b"sig", subject=KIT.descriptor)
     assert client.kit(early, str(early.descriptor.digest)).status == 201
     assert len(Index.parse(client("GET", f"/v2/{NAME}/referrers/{KIT.descriptor.digest}").body).manifests) == 1
+
+
+def test_referrer_whose_text_is_no_unicode_does_not_hide_the_others(client: Any) -> None:
+    client.kit(KIT, "v1")
+    odd = sample(b"odd", subject=KIT.descriptor, annotations={"by": "me"})
+    raw = odd.manifest.raw.replace(b'"by":"me"', b'"by":"m\\ud800e"')
+    client.kit(odd, "odd")
+    assert put(client, raw, "odder").status == 201
+    found = client("GET", f"/v2/{NAME}/referrers/{KIT.descriptor.digest}").json["manifests"]
+    assert [item["annotations"]["by"] for item in found] == ["me", "m\ufffde"]
 
 
 def test_referrers_of_what_is_unknown_are_an_empty_index(client: Any) -> None:
