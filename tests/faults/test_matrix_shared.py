@@ -76,6 +76,19 @@ def test_memory_does_not_grow_with_the_model(large: tuple[str, Kit], tmp_path: P
             }
 
 
+@pytest.mark.parametrize("method", ["gzip-fastest", "gzip", "zstd"])
+def test_memory_of_compressed_layers_side_by_side_is_bounded(tmp_path: Path, method: str) -> None:
+    context = write_large(tmp_path / "context", 5)
+    # What no window reaches back over does not compress: each layer gives as much as it takes.
+    block = os.urandom(10 * MIB)
+    for path in context.glob("*.bin"):
+        path.write_bytes(block * 3)
+    peak, environ = tmp_path / "peak", {"KITOPS_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", PEAK, str(peak), "pack", str(context), "-t", "large:v1", "--compression", method]
+    subprocess.run(command, env=environ, check=True, capture_output=True)
+    assert int(peak.read_text()) < LIMIT
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Kit]]:
     context = write_kit(tmp_path_factory.mktemp("context"), size=3 * MIB)

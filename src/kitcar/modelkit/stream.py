@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _NOTHING = memoryview(b"")
+# A compressed layer holds as many buffers again of what came out, and five layers are packed at once.
+_COMPRESSED_RING = Ring(4, 128 * 1024)
 
 
 class LayerReader:
@@ -122,13 +124,13 @@ class LayerStream:
         plan: LayerPlan,
         method: Method = Method.NONE,
         *,
-        ring: Ring = SMALL_RING,
+        ring: Ring | None = None,
         watch: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.plan = plan
         self.size: int | None = plan.size if method is Method.NONE else None
         self._method = method
-        self._ring = ring.fitted(plan.size)
+        self._ring = (ring or (SMALL_RING if method is Method.NONE else _COMPRESSED_RING)).fitted(plan.size)
         self._watch = watch
         self._diff = _Tally()
         self._whole = self._diff if method is Method.NONE else _Tally()
