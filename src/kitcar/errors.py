@@ -42,6 +42,12 @@ class InvalidError(KitcarError):
         super().__init__(message, hint=hint)
         self.faults = faults
 
+    @property
+    def untold(self) -> tuple[Fault, ...]:
+        """The faults that the message does not tell already."""
+        alone = len(self.faults) == 1 and not self.faults[0].hint and self.faults[0].message in self.message
+        return () if alone else tuple(fault for fault in self.faults if str(fault) not in self.message)
+
 
 class NotFoundError(KitcarError):
     """What was asked for does not exist."""

@@ -52,9 +52,8 @@ def report(console: Console, error: BaseException) -> None:
     message, hint = _words(error)
     console.error(message)
     if isinstance(error, InvalidError):
-        for item in error.faults:
-            if str(item) not in message:
-                console.note(f"  * {item}")
+        for item in error.untold:
+            console.note(f"  * {item}")
     if hint:
         console.note(f"Hint: {hint}")
     if console.level <= Level.TRACE:

@@ -10,7 +10,7 @@ from kitcar.cli.fault import failing
 from kitcar.cli.network import Network
 from kitcar.cli.output import size_text
 from kitcar.cli.session import Session
-from kitcar.errors import InvalidError, NotFoundError
+from kitcar.errors import IntegrityError, InvalidError, NotFoundError
 from kitcar.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -92,6 +92,9 @@ def list_local(session: Session, selection: Selection) -> list[Row]:
         for descriptor in sorted(repository.manifests(), key=lambda item: str(item.digest)):
             try:
                 kit = kit_or_none(repository, descriptor)
+            except (IntegrityError, InvalidError) as error:
+                session.console.warn(f"Skipping {shown or _NONE}@{descriptor.digest}: {error}")
+                continue
             except NotFoundError:
                 session.console.warn(
                     f"Skipping {shown or _NONE}@{descriptor.digest}: content is missing from local storage; "

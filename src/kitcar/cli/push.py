@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitcar.cli import naming, packing, publishing
 from kitcar.cli.fault import failing
-from kitcar.cli.lookup import resolved
+from kitcar.cli.lookup import repairable, resolved
 from kitcar.cli.network import Network
 from kitcar.cli.origin import Origins
 from kitcar.cli.progress import layer_names, shown
@@ -87,7 +88,7 @@ def _push_modelkit(
 
     where = f" to {naming.full(destination)}" if destination != source else ""
     session.console.info(f"Pushing {naming.full(source)}{where}")
-    with publishing.pushing():
+    with publishing.pushing(), contextlib.ExitStack() as stack:
         local = store.repository(source.name)
         descriptor = resolved(local, source.target)
         if descriptor is None:
@@ -96,6 +97,7 @@ def _push_modelkit(
             )
         if destination.digest and destination.digest != descriptor.digest:
             raise InvalidError(f"the modelkit has the digest {descriptor.digest}, not {destination.digest}")
+        stack.enter_context(repairable(store, source, descriptor))
         name = layer_names(read_kit(local, descriptor).manifest)
         with shown(session.console, session.progress, name=name) as listener:
             options = CopyOptions(

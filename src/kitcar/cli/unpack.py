@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kitcar.cli import naming
 from kitcar.cli.fault import failing
-from kitcar.cli.lookup import resolved
+from kitcar.cli.lookup import repairable, resolved
 from kitcar.cli.network import Network
 from kitcar.cli.progress import shown
 from kitcar.cli.session import Session
@@ -54,6 +54,7 @@ def command(session: Session, call: Call) -> None:
     """Unpacks."""
     from kitcar.deliver import DeliverOptions, Limits, patience, unpack
     from kitcar.modelkit.kit import read_kit
+    from kitcar.stores.layout import LayoutRepository
 
     text = call.arguments[0]
     with failing("Invalid arguments"):
@@ -70,10 +71,12 @@ def command(session: Session, call: Call) -> None:
             "skills are not installed by this version of kitcar", hint="unpack with --filter=prompts"
         )
     directory = Path(call.text("dir") or ".").absolute()
-    with _made(directory):
+    with _made(directory), contextlib.ExitStack() as stack:
         session.console.info(f"Unpacking to {directory}")
         selection = selection_of(call)
         source, descriptor = _found(session, call, reference)
+        if isinstance(source, LayoutRepository):
+            stack.enter_context(repairable(source.store, reference, descriptor))
         kit = read_kit(source, descriptor)
         # The lines that tell what is unpacked are one a layer already, so that plain progress has nothing to add.
         style = "none" if session.progress == "plain" else session.progress

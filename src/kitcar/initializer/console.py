@@ -52,8 +52,7 @@ class Console:
     def error(self, error: KitcarError) -> None:
         """Says what failed, each fault of a document, and what to do."""
         lines = [f"[ERROR] {error.message}"]
-        faults = [str(fault) for fault in error.faults] if isinstance(error, InvalidError) else []
-        lines += [f"  * {fault}" for fault in faults if fault not in error.message]
+        lines += [f"  * {fault}" for fault in error.untold] if isinstance(error, InvalidError) else []
         if error.hint:
             lines.append(f"Hint: {error.hint}")
         self._write(self._err, "error", error.message, "\n".join(lines), hint=error.hint, transient=error.transient)

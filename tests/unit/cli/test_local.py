@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,57 @@ def test_list_skips_modelkits_whose_content_is_missing(kitcar: Kitcar, context: 
     result = kitcar("list")
     assert result.out.count("\n") == 1
     assert "content is missing from local storage; run 'kitcar remove' to clean it up" in result.err
+
+
+def blob_of(kitcar: Kitcar, digest: str) -> Path:
+    return kitcar.home / "storage" / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def test_list_skips_a_damaged_modelkit_and_shows_the_others(kitcar: Kitcar, context: Path) -> None:
+    bad = digest_of(kitcar("pack", context, "-t", "iris:v1").out)
+    (context / "model.bin").write_bytes(b"another")
+    good = digest_of(kitcar("pack", context, "-t", "iris:v2").out)
+    spoil(blob_of(kitcar, bad))
+    result = kitcar("list")
+    assert [digest_of(line) for line in result.out.splitlines()[1:]] == [good]
+    assert f"[WARN ] Skipping iris@{bad}: content of {bad} has the digest" in result.err
+
+
+@pytest.mark.parametrize("part", ["manifest", "config", "layer"])
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("iris:v1", "remove it and pack it again"),
+        ("r.example.com/iris:v1", "`kitcar pull r.example.com/iris:v1` repairs it"),
+    ],
+)
+@pytest.mark.parametrize("damage", [spoil, Path.unlink])
+def test_damaged_modelkit_in_storage_hints_how_to_repair_it(
+    kitcar: Kitcar, context: Path, part: str, name: str, way: str, damage: Callable[[Path], None]
+) -> None:
+    kitcar("pack", context, "-t", name)
+    shown = json.loads(kitcar("inspect", name).out)
+    parts = {"manifest": shown["digest"], "config": shown["manifest"]["config"]["digest"]}
+    parts["layer"] = shown["manifest"]["layers"][0]["digest"]
+    damage(blob_of(kitcar, parts[part]))
+    verbs = [("unpack", name, "-d", context.parent / "out")]
+    verbs += [("info", name), ("inspect", name)] if part != "layer" else []
+    for words in verbs:
+        result = kitcar(*words, check=False)
+        assert result.code == 1
+        assert result.err.endswith(f"Hint: the modelkit is damaged in local storage: {way}\n")
+
+
+def test_yaml_fault_is_said_once(kitcar: Kitcar, context: Path) -> None:
+    (context / "Kitfile").write_text("a: [1\n")
+    assert kitcar("pack", context, check=False).err.count("did not find expected") == 1
 
 
 def test_list_of_damaged_storage_says_which_file(kitcar: Kitcar, context: Path) -> None:
