@@ -377,3 +377,70 @@ def test_token_is_renewed_before_it_ends(server: StubServer, guarded: Guarded, t
         now[0] += 2
         assert authorization.header(scopes) != first
         now[0] += 1000
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+def test_challenge_of_the_storage_that_a_registry_points_to_is_not_answered(
+    repository: Make, guarded: Guarded, server: StubServer, scheme: str
+) -> None:
+    with StubServer(lambda _: Reply(200, {}, b'{"token": "x"}')) as thief:
+        challenge = {"WWW-Authenticate": f'{scheme} realm="http://{thief.address}/token"'}
+        with StubServer(lambda _: Reply(401, challenge)) as storage:
+            mine = repository(ME)
+            assert fetch(mine) == BLOB
+            guarded.elsewhere = f"http://{storage.address}/blob"
+            with pytest.raises(AuthError):
+                fetch(mine)
+            guarded.elsewhere = ""
+            assert fetch(mine) == BLOB
+            assert all("authorization" not in item.headers for item in storage.asked)
+        assert thief.asked == []
+
+
+@pytest.mark.parametrize("realm", ["http://[::1", "http://host:99999/token", "http://", "http://a\\@b/token"])
+def test_challenge_with_a_realm_that_is_no_address_is_a_clear_error(realm: str) -> None:
+    escaped = realm.replace("\\", "\\\\")
+    with StubServer(lambda _: Reply(401, {"WWW-Authenticate": f'Bearer realm="{escaped}"'})) as server:
+        for chain in (CredentialChain([FixedCredential(ME)]), CredentialChain()):
+            with pytest.raises(KitcarError, match="token server"):
+                fetch(Repository(Reference.parse(f"{server.address}/x"), connection=QUICK, credentials=chain))
+
+
+@pytest.mark.parametrize("token", ["fixed-secret\n", "fixed-secret\r\nX-Other: 1", "fixed-secret-\u4e2d"])
+def test_registry_token_that_no_header_can_hold_is_a_clear_error(
+    repository: Make, tokens: StubServer, token: str
+) -> None:
+    with pytest.raises(AuthError) as caught:
+        fetch(repository(Credential(registry_token=token)))
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("body", ['{"token": "\u4e2d\u6587"}', "[" * 100_000])
+def test_token_server_with_an_unusable_token_is_a_clear_error(repository: Make, guarded: Guarded, body: str) -> None:
+    with StubServer(lambda _: Reply(200, {}, body.encode())) as server:
+        guarded.tokens = Tokens()
+        guarded.realm = f"http://{server.address}/token"
+        with pytest.raises(TransportError, match="without a token"):
+            fetch(repository(ME))
+
+
+@pytest.mark.parametrize("life", ["1" + "0" * 400, "Infinity", "NaN"])
+def test_token_with_an_absurd_life_is_used(repository: Make, guarded: Guarded, life: str) -> None:
+    with StubServer(lambda _: Reply(200, {}, b'{"token": "fixed-secret", "expires_in": %s}' % life.encode())) as server:
+        guarded.tokens = Tokens()
+        guarded.realm = f"http://{server.address}/token"
+        assert fetch(repository(ME)) == BLOB
+
+
+def test_secrets_are_in_no_representation() -> None:
+    from kitcar.registry.authorization import _Token
+    from kitcar.registry.client import Call
+
+    shown = repr(
+        (
+            Request("POST", "https://h/", {"Authorization": "Bearer secret"}, b"refresh_token=secret"),
+            Call("PUT", "x", "x", headers={"Authorization": "secret"}),
+            _Token(None, "Bearer secret", 1.0),
+        )
+    )
+    assert "secret" not in shown

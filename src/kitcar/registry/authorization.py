@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,10 +19,11 @@ from kitcar.registry.challenge import Challenge, choose, covers, merge_scopes, p
 from kitcar.registry.credentials import Credential, CredentialSource
 from kitcar.registry.fault import Refusal
 from kitcar.registry.retry import Pauser
-from kitcar.registry.transport import Request, Response, Transport
+from kitcar.registry.transport import Request, Response, Transport, is_address
 
 _TOKEN_LIMIT = 1024 * 1024
 _LIFE = 60.0
+_LONGEST = 86_400.0 * 365
 _MARGIN = 5.0
 _CLIENT = "kitcar"
 
@@ -30,7 +31,7 @@ _CLIENT = "kitcar"
 @dataclass(frozen=True, slots=True)
 class _Token:
     scopes: tuple[str, ...] | None
-    header: str
+    header: str = field(repr=False)
     until: float
 
 
@@ -121,15 +122,21 @@ class Authorization:
         challenge, credential = self._challenge, self._credential()
         assert challenge is not None
         if credential and credential.registry_token:
+            if not _fits_header(credential.registry_token):
+                raise AuthError(
+                    f"the token that is kept for {self._registry} has characters that no token may have",
+                    status=401,
+                    hint="look for a line break at its end where it is kept",
+                )
             return _Token(None, f"Bearer {credential.registry_token}", float("inf"))
         self._check_realm(challenge.realm, credential)
         started = self._clock()
         answer = self._ask(challenge, scopes, credential)
         token = answer.get("access_token") or answer.get("token")
-        if not isinstance(token, str) or not token or not token.isprintable():
+        if not isinstance(token, str) or not _fits_header(token):
             raise _useless(challenge.realm)
         seconds = answer.get("expires_in")
-        life = float(seconds) if isinstance(seconds, (int, float)) and seconds > 0 else _LIFE
+        life = float(min(seconds, _LONGEST)) if isinstance(seconds, (int, float)) and seconds > 0 else _LIFE
         return _Token(scopes, f"Bearer {token}", started + max(life - _MARGIN, life / 2))
 
     def _ask(self, challenge: Challenge, scopes: tuple[str, ...], credential: Credential | None) -> Mapping[str, Any]:
@@ -147,14 +154,14 @@ class Authorization:
 
     def _answer(self, request: Request, realm: str) -> Mapping[str, Any]:
         response = self._transport.send(request)
-        host = urlsplit(realm).netloc
+        host = urlsplit(realm).netloc.rpartition("@")[2]
         if response.status != 200:
             body = response.read_some(_TOKEN_LIMIT)
             refusal = Refusal(response.status, response.reason, response.headers, body, host)
             raise _token_refusal(refusal, self._registry, authenticated=self.has_credential)
         try:
             answer = json.loads(response.read(_TOKEN_LIMIT))
-        except (ValueError, IntegrityError):
+        except (ValueError, RecursionError, IntegrityError):
             raise _useless(realm) from None
         if not isinstance(answer, dict):
             raise _useless(realm)
@@ -162,6 +169,12 @@ class Authorization:
 
     def _check_realm(self, realm: str, credential: Credential | None) -> None:
         """A registry that is reached by TLS may not have its credentials sent in the clear."""
+        if not is_address(realm):
+            raise TransportError(
+                f"{self._registry} names a token server whose address is malformed",
+                hint="ask the registry's owner to mend it",
+                transient=False,
+            )
         scheme = urlsplit(realm).scheme
         if scheme == "https" or (scheme == "http" and (self._transport.connection.plain_http or not credential)):
             return
@@ -170,6 +183,10 @@ class Authorization:
             status=401,
             hint="ask the registry's owner to mend it; only with --plain-http are credentials sent in the clear",
         )
+
+
+def _fits_header(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable()
 
 
 def _grant(challenge: Challenge, scopes: tuple[str, ...], grant: Mapping[str, str]) -> Request:

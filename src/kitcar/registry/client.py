@@ -35,8 +35,8 @@ class Call:
     url: str
     subject: str
     accepted: tuple[int, ...] = (200,)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Body = field(default=None, repr=False)
     scopes: tuple[str, ...] = ()
     timeout: float | None = None
     once: bool = False
@@ -178,7 +178,8 @@ class Client:
             if response.status in call.accepted:
                 return response
             wanted = None
-            if response.status == 401 and trusted:
+            # Where a redirect led to may not say whom the credentials are told.
+            if response.status == 401 and trusted and origin(response.url) == origin(self._base):
                 wanted = self._authorization.learn(response, secret, scopes)
             replayable = call.body is None or isinstance(call.body, bytes)
             if wanted is None or not again or not replayable:

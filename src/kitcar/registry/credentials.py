@@ -60,7 +60,7 @@ class ConfigFile:
 
     def find(self, registry: str, repository: str = "") -> Credential | None:
         """See `CredentialSource.find`."""
-        for path in [self._path / name for name in _NAMES] if self._path.is_dir() else [self._path]:
+        for path in [self._path / name for name in _NAMES] if os.path.isdir(self._path) else [self._path]:  # noqa: PTH112 - asks without raising
             config = read_config(path)
             helper = config.helper(registry)
             found = _ask(helper, server_address(registry)) if helper else None
@@ -124,8 +124,12 @@ class CredentialStore:
         Raises:
             InvalidError: the file or its helper is unusable.
         """
-        if not self._path.exists():
+        try:
+            self._path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise _unusable(self._path, error) from error
         with self._locked():
             config = read_config(self._path)
             known = config.find(registry) is not None

@@ -69,7 +69,7 @@ class DockerConfig:
             return cls(where=where)
         try:
             document = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _malformed(where, "is not JSON") from None
         if not isinstance(document, dict):
             raise _malformed(where, "is not a JSON object")

@@ -160,7 +160,7 @@ class Refusal:
         try:
             errors = json.loads(self.body).get("errors") or []
             return tuple((str(item.get("code", "")), str(item.get("message", ""))) for item in errors)
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return ()
 
     @property

@@ -58,7 +58,7 @@ def may_have_subject(raw: bytes) -> bool:
     """Whether a manifest names a subject at all."""
     try:
         document = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and bool(document.get("subject"))
 

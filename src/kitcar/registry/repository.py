@@ -299,7 +299,7 @@ class Repository:
             response, raw = self._client.read(Call("GET", url, subject, scopes=self._scopes(_PULL)), _LIST_LIMIT)
             try:
                 document = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 document = None
             if not isinstance(document, dict):
                 raise self._odd("a list")
@@ -354,7 +354,7 @@ def _media_type(response: Response, raw: bytes) -> str:
     """What kind of manifest this is: as it says itself, else as the registry says."""
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidError(
             "the registry answers with something that is not a manifest", hint="check the address"
         ) from error

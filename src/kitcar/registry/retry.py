@@ -96,7 +96,7 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
         return float(min(int(text[:10]), 10**9))
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())

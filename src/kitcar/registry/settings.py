@@ -128,12 +128,23 @@ def _timeouts(environ: Mapping[str, str]) -> Timeouts:
 
 def _proxy_url(text: str) -> str:
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise malformed_proxy() from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidError(
             f"a proxy with the scheme {parts.scheme!r} is not supported", hint="name an http:// or https:// proxy"
         )
     return url
+
+
+def malformed_proxy() -> InvalidError:
+    """What is raised for a proxy whose address cannot be read; it may hold a password, so it is not repeated."""
+    return InvalidError(
+        "the address of the proxy is malformed", hint="check --proxy, or HTTPS_PROXY and HTTP_PROXY: http://HOST:PORT"
+    )
 
 
 def _address(host: str) -> _Address | None:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from kitcar.errors import IntegrityError, InvalidError, TransportError
 from kitcar.registry.fault import BROKEN_HINT, is_unreached, transport_error
-from kitcar.registry.settings import Connection
+from kitcar.registry.settings import Connection, malformed_proxy
 
 if TYPE_CHECKING:
     from kitcar.registry.wire import Answer, Pool
@@ -35,8 +35,8 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Body = field(default=None, repr=False)
     timeout: float | None = None
     redirect: bool = True
 
@@ -47,6 +47,17 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def is_address(url: str) -> bool:
+    """Whether a URL is one of HTTP, with a host that every reader of URLs takes for the same."""
+    try:
+        scheme, host, _ = origin(url)
+    except ValueError:
+        return False
+    # urllib3 ends the host at a backslash, as browsers do; `urlsplit` does not, and drops what is between lines.
+    doubtful = "\\" in urlsplit(url).netloc or any(char in url for char in "\t\r\n")
+    return scheme in {"http", "https"} and bool(host) and not doubtful
+
+
 def resolved(base: str, location: str) -> str:
     """The absolute form of a `Location`.
 
@@ -55,10 +66,9 @@ def resolved(base: str, location: str) -> str:
     """
     try:
         url = urljoin(base, location)
-        scheme, host, _ = origin(url)
     except ValueError:
-        scheme = host = ""
-    if scheme not in {"http", "https"} or not host:
+        url = ""
+    if not is_address(url):
         raise TransportError(f"{_host(base)} points to an address of another kind than HTTP", transient=False)
     return url
 
@@ -232,7 +242,10 @@ class Transport:
             if proxy not in self._pools:
                 if self._context is None:
                     self._context = tls_context(self._connection)
-                self._pools[proxy] = Pool(self._context, proxy, self._connection.timeouts.idle)
+                try:
+                    self._pools[proxy] = Pool(self._context, proxy, self._connection.timeouts.idle)
+                except ValueError:
+                    raise malformed_proxy() from None
             return self._pools[proxy]
 
 

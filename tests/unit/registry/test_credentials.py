@@ -205,3 +205,11 @@ def test_helper_that_babbles_is_an_error(tmp_path: Path, helper: Path) -> None:
     path = write(tmp_path / "config.json", {"credsStore": "noise"})
     with pytest.raises(InvalidError, match="another form"):
         ConfigFile(path).find("quay.io")
+
+
+def test_place_that_cannot_be_looked_at_is_a_clear_error(tmp_path: Path) -> None:
+    hidden = tmp_path / ("x" * 300)
+    with pytest.raises(InvalidError, match="cannot use"):
+        ConfigFile(hidden).find("ghcr.io")
+    with pytest.raises(InvalidError, match="cannot use"):
+        CredentialStore(hidden).erase("ghcr.io")

@@ -95,3 +95,8 @@ def test_parse_retry_after_reads_numbers_and_dates(value: str | None, seconds: f
 def test_parse_retry_after_of_any_text_gives_seconds_or_nothing(value: str) -> None:
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize("text", ["Mon, 99999999999 Jan 2026 00:00:00 GMT", "Mon, 1 Jan 99999999999 0:0:0 GMT"])
+def test_retry_after_with_a_number_beyond_all_dates_is_none(text: str) -> None:
+    assert parse_retry_after(text) is None

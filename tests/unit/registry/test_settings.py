@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitcar.errors import InvalidError
+from kitcar.errors import InvalidError, TransportError
 from kitcar.registry.settings import Connection
+from kitcar.registry.transport import Request, Transport, resolved
 
 
 def proxied(no_proxy: str = "", **variables: str) -> Connection:
@@ -106,3 +107,18 @@ def test_repr_shows_no_proxy_secret() -> None:
 @given(st.text(alphabet="abc.*:/0123456789[]-", max_size=20))
 def test_no_proxy_of_any_text_gives_an_answer(rule: str) -> None:
     proxied(rule).proxy_for("https://10.1.2.3:5000/")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://u:secret@h:99999", "http://u:secret@[h", "u:secret@h:x", "http://secret@a b:1"]
+)
+def test_proxy_with_a_malformed_address_is_refused_without_its_secret(proxy: str) -> None:
+    with pytest.raises(InvalidError, match="proxy") as caught:
+        Transport(Connection(proxy=proxy)).send(Request("GET", "http://127.0.0.1:1/"))
+    assert "secret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("location", ["http://evil\\@host/", "http://[x", "http://h:99999/", "ftp://h/"])
+def test_location_that_readers_of_urls_do_not_agree_about_is_refused(location: str) -> None:
+    with pytest.raises(TransportError, match="address"):
+        resolved("https://host/v2/", location)
