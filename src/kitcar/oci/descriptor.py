@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +11,8 @@ from kitcar.errors import InvalidError
 from kitcar.oci.digest import Digest
 
 _NO_ANNOTATIONS: Mapping[str, str] = {}
+_MAX_SIZE = (1 << 63) - 1
+"""Bytes: the specification's int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +43,21 @@ class Descriptor:
         if not isinstance(value, Mapping):
             raise InvalidError(f"{where}: a JSON object was expected")
         size, annotations, urls = value.get("size"), value.get("annotations"), value.get("urls")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise InvalidError(f"{where}: size must be a number of bytes, not {size!r}")
+        kind = value.get("artifactType")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
+            raise InvalidError(f"{where}: size must be a number of bytes, not {size!r:.40}")
         try:
             return cls(
                 media_type=_string(value.get("mediaType"), f"{where}: mediaType"),
                 digest=Digest.parse(_string(value.get("digest"), f"{where}: digest")),
                 size=size,
                 annotations=_strings(annotations, f"{where}: annotations"),
-                artifact_type=value.get("artifactType") or "",
+                artifact_type=_string(kind, f"{where}: artifactType") if kind else "",
                 urls=tuple(urls) if isinstance(urls, list) else (),
                 data=base64.b64decode(value["data"], validate=True) if value.get("data") else None,
                 platform=value.get("platform"),
             )
-        except (TypeError, binascii.Error) as error:
+        except (TypeError, ValueError) as error:
             raise InvalidError(f"{where}: data is not base64") from error
 
     def encode(self) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class Manifest:
         subject = document.get("subject")
         return cls(
             raw=raw,
-            media_type=document.get("mediaType") or media.MANIFEST,
-            artifact_type=document.get("artifactType") or "",
+            media_type=_text(document, "mediaType", "manifest") or media.MANIFEST,
+            artifact_type=_text(document, "artifactType", "manifest"),
             config=Descriptor.decode(document.get("config"), "manifest: config"),
             layers=tuple(Descriptor.decode(layer, f"manifest: layer {n}") for n, layer in enumerate(layers)),
             annotations=_annotations(document, "manifest"),
@@ -109,8 +109,8 @@ class Index:
         subject = document.get("subject")
         return cls(
             raw=raw,
-            media_type=document.get("mediaType") or media.INDEX,
-            artifact_type=document.get("artifactType") or "",
+            media_type=_text(document, "mediaType", "index") or media.INDEX,
+            artifact_type=_text(document, "artifactType", "index"),
             manifests=tuple(Descriptor.decode(item, f"index: manifest {n}") for n, item in enumerate(manifests)),
             annotations=_annotations(document, "index"),
             subject=Descriptor.decode(subject, "index: subject") if subject else None,
@@ -146,11 +146,18 @@ def successors(descriptor: Descriptor, raw: bytes) -> tuple[Descriptor, ...]:
 def _object(raw: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidError(f"{what} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidError(f"{what} is not a JSON object")
     return document
+
+
+def _text(document: Mapping[str, Any], member: str, what: str) -> str:
+    value = document.get(member) or ""
+    if not isinstance(value, str):
+        raise InvalidError(f"{what}: {member} must be a text")
+    return value
 
 
 def _annotations(document: Mapping[str, Any], what: str) -> dict[str, str]:

@@ -47,6 +47,8 @@ def test_descriptor_decode_and_encode_are_inverses(content, annotations, artifac
         ({"annotations": []}, "annotations"),
         ({"annotations": {"a": 1}}, "annotations"),
         ({"data": "%"}, "data"),
+        ({"data": "\u00e9"}, "data"),
+        ({"size": 1 << 63}, "size"),
         ({"data": 5}, "data"),
     ],
 )

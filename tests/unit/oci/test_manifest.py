@@ -45,6 +45,10 @@ def test_manifest_raw_bytes_are_kept_as_they_came():
         json.dumps({"schemaVersion": 2, "config": CONFIG.encode(), "layers": {"a": 1}}),
         json.dumps({"schemaVersion": 2, "config": CONFIG.encode(), "annotations": {"a": 1}}),
         json.dumps({"schemaVersion": 2, "config": CONFIG.encode(), "annotations": ["a"]}),
+        json.dumps({"schemaVersion": 2, "config": CONFIG.encode(), "mediaType": ["a"]}),
+        json.dumps({"schemaVersion": 2, "config": CONFIG.encode(), "artifactType": {"a": 1}}),
+        json.dumps({"schemaVersion": 2, "config": {**CONFIG.encode(), "artifactType": ["a"]}}),
+        "[" * 100_000,
     ],
 )  # fmt: skip
 def test_manifest_malformed_is_refused(document):
@@ -65,3 +69,8 @@ def test_index_build_and_parse_agree():
 def test_index_without_manifests_is_refused():
     with pytest.raises(InvalidError, match="manifests"):
         Index.parse(b"{}")
+
+
+def test_index_with_a_media_type_that_is_no_text_is_refused():
+    with pytest.raises(InvalidError, match="mediaType"):
+        Index.parse(b'{"manifests": [], "mediaType": ["a"]}')
