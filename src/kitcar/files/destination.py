@@ -67,13 +67,11 @@ class Destination:
         """
         with mapped_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.root, _DIRECTORY)
-            try:
-                self._lock()
+            with contextlib.ExitStack() as opened:
+                self._fd = _kept(opened, os.open(self.root, _DIRECTORY))
+                self._lock(opened)
                 self._terms = replace(self._terms, umask=self._find_umask())
-            except BaseException:
-                os.close(self._fd)
-                raise
+                self._opened = opened.pop_all()
         return self
 
     def __exit__(
@@ -87,8 +85,7 @@ class Destination:
             if not self._left():
                 os.unlink(_LOCK, dir_fd=self._stage)
                 os.rmdir(RESERVED, dir_fd=self._fd)
-        for descriptor in (self._stage, self._lock_fd, self._fd):
-            os.close(descriptor)
+        self._opened.close()
 
     def sweep(self, keys: Collection[str]) -> None:
         """Removes what earlier runs left of parts that are none of `keys`."""
@@ -166,9 +163,9 @@ class Destination:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(name, dir_fd=self._stage)
 
-    def _lock(self) -> None:
+    def _lock(self, opened: contextlib.ExitStack) -> None:
         give_up = None if self._wait is None else time.monotonic() + self._wait
-        while not self._try_lock():
+        while not self._try_lock(opened):
             if not self.waited:
                 self.waited = True
                 self._waiting()
@@ -180,26 +177,22 @@ class Destination:
                 )
             time.sleep(_POLL)
 
-    def _try_lock(self) -> bool:
+    def _try_lock(self, opened: contextlib.ExitStack) -> bool:
         with contextlib.suppress(FileExistsError):
             os.mkdir(RESERVED, 0o700, dir_fd=self._fd)
-        try:
-            self._stage = os.open(RESERVED, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._fd)
-        except FileNotFoundError:
-            return False
-        except NotADirectoryError as error:
-            raise link_error(RESERVED) from error
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._lock_fd = os.open(_LOCK, flags, 0o600, dir_fd=self._stage)
-        except FileNotFoundError:
-            os.close(self._stage)
-            return False
-        # Who held the lock before may have removed the file, and the directory with it.
-        if _flock(self._lock_fd) and os.fstat(self._lock_fd).st_nlink:
-            return True
-        os.close(self._lock_fd)
-        os.close(self._stage)
+        with contextlib.ExitStack() as attempt:
+            try:
+                self._stage = _kept(attempt, os.open(RESERVED, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._fd))
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                lock = _kept(attempt, os.open(_LOCK, flags, 0o600, dir_fd=self._stage))
+            except FileNotFoundError:
+                return False
+            except NotADirectoryError as error:
+                raise link_error(RESERVED) from error
+            # Who held the lock before may have removed the file, and the directory with it.
+            if _flock(lock) and os.fstat(lock).st_nlink:
+                opened.push(attempt.pop_all())
+                return True
         return False
 
     def _find_umask(self) -> int:
@@ -235,6 +228,11 @@ def mapped_errors(root: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         message = f"cannot write to {shown(str(root))}{where}: {reason[:1].lower()}{reason[1:]}"
         raise KitcarError(message, hint=hints.get(error.errno or 0)) from error
+
+
+def _kept(opened: contextlib.ExitStack, descriptor: int) -> int:
+    opened.callback(os.close, descriptor)
+    return descriptor
 
 
 def _flock(descriptor: int) -> bool:

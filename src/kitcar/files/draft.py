@@ -270,6 +270,7 @@ class Draft:
 
     def _diverge(self, file: _Current, view: memoryview) -> _Current | None:
         """Takes `view`, in which the borrowed file shows to differ from the one that arrives."""
+        fresh = None
         try:
             fresh = self._supersede(file.path, file.mode)
             if fresh is None:
@@ -283,6 +284,10 @@ class Draft:
             write_at(fresh.descriptor, view, fresh.position)
             fresh.position += len(view)
             return fresh
+        except BaseException:
+            if fresh is not None:
+                os.close(fresh.descriptor)
+            raise
         finally:
             os.close(file.descriptor)
 

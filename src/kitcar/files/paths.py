@@ -30,11 +30,21 @@ def clean(name: str) -> str:
         if ".." in parts:
             raise UnsafePathError(f"'{shown(name)}' leaves its directory", hint=_HOSTILE)
         parts = [part for part in parts if part not in _DOTS]
-    if len(parts) > MAX_DEPTH or len(name) > MAX_LENGTH:
+    if len(parts) > MAX_DEPTH or _length(name) > MAX_LENGTH:
         raise UnsafePathError(f"'{shown(name[:64])}…' is too long or nested too deep", hint=_HOSTILE)
-    if parts and parts[0] == RESERVED:
+    # A file system may take upper and lower case for the same.
+    if parts and parts[0][0] == "." and parts[0].casefold() == RESERVED:
         raise UnsafePathError(f"'{shown(name)}' is reserved for files that are not finished")
     return "/".join(parts) or "."
+
+
+def _length(name: str) -> int:
+    if name.isascii():
+        return len(name)
+    try:
+        return len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError as error:
+        raise UnsafePathError(f"'{shown(name)}' is no text that a path can be", hint=_HOSTILE) from error
 
 
 def join(base: str, path: str) -> str:

@@ -28,6 +28,7 @@ def require(directory: int, needed: int, where: str) -> None:
 def size_text(size: float) -> str:
     """A number of bytes for people, as `3.4 GiB`."""
     unit = 0
+    size = min(size, 1 << 80)  # more is no size, and too much for a float
     while size >= 1024 and unit < len(_UNITS) - 1:
         size /= 1024
         unit += 1

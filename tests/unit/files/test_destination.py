@@ -370,6 +370,7 @@ def test_directories_are_closed_beyond_the_limit(tmp_path: Path) -> None:
 
 
 def test_space_text_is_for_people() -> None:
+    assert space.size_text(1 << 5000).endswith(" TiB")
     assert [space.size_text(size) for size in (0, 1023, 1536, 5 << 30)] == ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]
 
 
@@ -444,3 +445,28 @@ def test_destination_left_by_a_kill_while_the_umask_was_found_out_is_taken(tmp_p
     (tmp_path / RESERVED / "umask").mkdir(parents=True)
     show(tmp_path, {"x": b"1"})
     assert tree(tmp_path) == {"x": (0o644, b"1")}
+
+
+def test_destination_that_could_not_be_entered_is_not_locked(tmp_path: Path) -> None:
+    (tmp_path / RESERVED / "umask" / "something").mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KitcarError, match="not empty"), Destination(tmp_path):
+        raise AssertionError
+    assert len(os.listdir("/proc/self/fd")) == before
+    (tmp_path / RESERVED / "umask" / "something").rmdir()
+    with Destination(tmp_path, wait=0):
+        pass
+
+
+def test_destination_replacement_that_cannot_be_written_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"longer than")
+    with Destination(tmp_path, Terms(Existing.REPLACE)) as destination:
+        draft = destination.draft("part")
+        draft.begin("x", 0o644, 11)
+        draft.write(memoryview(b"longer "))
+        before = len(os.listdir("/proc/self/fd"))
+        (tmp_path / "x").write_bytes(b"")
+        with pytest.raises(ExistsError, match="changed"):
+            draft.write(memoryview(b"then"))
+        assert len(os.listdir("/proc/self/fd")) == before - 1
+        draft.close()

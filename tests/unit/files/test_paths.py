@@ -22,6 +22,7 @@ def test_clean_relative_name_gives_the_path(name: str, path: str) -> None:
     "name",
     [
         *("", "/", "/etc/passwd", "..", "../x", "a/../b", "a/..", "a\0b"),
+        *(".Kitcar-Staging/x", ".\u212aitcar-staging/x", "a/\ud800", "\u4e2d" * 1500),
         *(".kitcar-staging", "./.kitcar-staging/x", "a/" * 129 + "b", "a" * 5000),
     ],
 )
@@ -82,3 +83,7 @@ def test_scope_directories_above_pass_and_others_are_refused() -> None:
     for path in ("a/x", "b", "a/b/cc", "aa"):
         with pytest.raises(UnsafePathError, match="lies outside"):
             scope.check_directory(path)
+
+
+def test_clean_name_that_is_no_utf_8_passes() -> None:
+    assert clean(b"a/\xff".decode("utf-8", "surrogateescape")) == "a/\udcff"
