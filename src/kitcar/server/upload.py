@@ -24,6 +24,9 @@ _RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d+|\*))?", re.A
 _IDLE = 24 * 3600.0
 """Seconds after which a session nobody continued is given up."""
 
+_MOST = 256
+"""Sessions at once, each of which keeps a file open: of more, those that nobody continued for longest are given up."""
+
 _SMALL = 256 * 1024
 """Bytes up to which a piece is hashed at once: a thread would take longer to start."""
 
@@ -65,6 +68,16 @@ class Upload:
             yield
         finally:
             self._lock.release()
+
+    def give_up(self) -> bool:
+        """Forgets the bytes, unless a request is at them."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self.file.discard()
+        finally:
+            self._lock.release()
+        return True
 
     def receive(self, body: RequestBody) -> None:
         """Appends the body: read in large pieces, written, and hashed on another thread.
@@ -121,17 +134,20 @@ class Uploads:
         self._lock = threading.Lock()
 
     def begin(self, name: str) -> Upload:
-        """A new session of repository `name`; old ones that nobody continues are given up.
+        """A new session of repository `name`; those that nobody continues are given up.
 
         Raises:
             KitcarError: the disk is full or refuses.
         """
-        upload, now = Upload(name, self._store.begin()), self._clock()
+        now = self._clock()
+        with self._lock:
+            surplus = len(self._open) + 1 - _MOST
+            for place, other in enumerate(sorted(self._open.values(), key=lambda item: item.touched)):
+                if (place < surplus or now - other.touched > _IDLE) and other.give_up():
+                    del self._open[other.id]
+        upload = Upload(name, self._store.begin())
         upload.touched = now
         with self._lock:
-            idle = [other for other in self._open.values() if now - other.touched > _IDLE]
-            for other in idle:
-                self._open.pop(other.id).file.discard()
             self._open[upload.id] = upload
         return upload
 

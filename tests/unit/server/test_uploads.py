@@ -173,6 +173,19 @@ def test_idle_upload_is_given_up(make: Callable[..., Any]) -> None:
     assert len(parts(client)) == 2
 
 
+def test_uploads_beyond_the_most_end_those_that_nobody_continued_for_longest(make: Callable[..., Any]) -> None:
+    now = [0.0]
+    client = make(clock=lambda: now[0])
+    opened = []
+    for _ in range(300):
+        now[0] += 1
+        opened.append(begin(client))
+        assert client("PATCH", opened[0], b"x").status == 202
+    assert len(parts(client)) == 256
+    assert client("GET", opened[0]).headers["range"] == "0-299"
+    assert [client("GET", where).status for where in opened[1:]] == [404] * 44 + [204] * 255
+
+
 def test_close_ends_all_uploads(client: Any) -> None:
     begin(client)
     client.app.close()
