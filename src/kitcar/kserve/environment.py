@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from kitcar.errors import NotFoundError
 from kitcar.kserve.values import Container, EnvFrom, EnvVar, KeyRef, Objects
@@ -11,16 +12,22 @@ from kitcar.kserve.values import Container, EnvFrom, EnvVar, KeyRef, Objects
 _REFERENCE = re.compile(r"\$(?:\$|\(([^()\s=$]*)\))")
 
 
-def environment(container: Container, objects: Objects, namespace: str) -> dict[str, str]:
+def environment(
+    container: Container, objects: Objects, namespace: str, given: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """The variables of `container`: `envFrom` first, then `env` in order, each able to name those before it.
+
+    What is `given` takes the place of the container's own; a source of the same variable is not asked for.
 
     Raises:
         NotFoundError: a Secret or ConfigMap, or a key of it, is missing and not optional.
     """
-    values: dict[str, str] = {}
+    values: dict[str, str] = dict(given)
     for group in container.env_from:
-        values |= _group(group, objects, namespace)
+        values |= {**_group(group, objects, namespace), **given}
     for variable in container.env:
+        if variable.name in given:
+            continue
         value = _value(variable, values, objects, namespace)
         if value is not None:
             values[variable.name] = value

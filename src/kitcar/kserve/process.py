@@ -7,15 +7,17 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from kitcar.errors import KitcarError, NotFoundError
 
 _TAIL = 4096
+_PR_SET_PDEATHSIG = 1
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -56,6 +58,22 @@ def _deferred_signals() -> Iterator[None]:
         signal.raise_signal(caught)
 
 
+def _tied_to(parent: int) -> Callable[[], None] | None:
+    """What asks the system, in the new process, to end it when `parent` is killed; None where no system does that."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl = ctypes.CDLL(None).prctl
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return tie
+
+
 class Process:
     """A running program of its own process group; `started` sees to its end."""
 
@@ -90,6 +108,7 @@ class Process:
                     stdout=stream,
                     stderr=stream,
                     start_new_session=True,
+                    preexec_fn=_tied_to(os.getpid()),  # noqa: PLW1509 - one call of the system and nothing else
                 )
             except OSError as error:
                 raise KitcarError(f"{command[0]} cannot be started: {error.strerror}") from error

@@ -108,7 +108,8 @@ def initialize(
         KitcarError: it failed; the message is its termination message, transient where it said so.
     """
     container = storage.container
-    values = environment(container, objects, service.namespace) | {item.name: item.value for item in options.env}
+    given = {item.name: item.value for item in options.env}
+    values = environment(container, objects, service.namespace, given)
     command = _entrypoint(container, options) + (container.args or (service.storage_uri, str(model_dir)))
     reason = work / "termination-log"
     reason.touch()

@@ -30,6 +30,15 @@ def test_environment_key_of_a_secret_is_taken() -> None:
     assert environment(container, OBJECTS, "demo") == {"U": "ada"}
 
 
+def test_environment_variable_that_is_given_needs_no_source_and_is_seen_by_others() -> None:
+    container = Container(
+        env=(EnvVar("U", "", KeyRef("Secret", "nowhere", "X")), EnvVar("V", "$(U)-$(KIT_USER)")),
+        env_from=(EnvFrom("Secret", "kit-secret"),),
+    )
+    found = environment(container, OBJECTS, "demo", {"U": "me", "KIT_USER": "eve", "MORE": "$(U)"})
+    assert found == {"U": "me", "V": "me-eve", "KIT_USER": "eve", "KIT_PASSWORD": "secret", "MORE": "$(U)"}
+
+
 @pytest.mark.parametrize("name", ["kit-secret", "nowhere"])
 def test_environment_optional_source_that_is_missing_sets_nothing(name: str) -> None:
     container = Container(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import UserDict
@@ -133,3 +134,28 @@ def test_process_null_character_in_a_word_is_told(tmp_path: Path) -> None:
     words = started([sys.executable, "a\0b"], environ=ENVIRON, directory=tmp_path, output=tmp_path / "log")
     with pytest.raises(KitcarError, match="cannot be started: embedded null byte"), words:
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_process_ends_when_kitcar_is_killed(tmp_path: Path) -> None:
+    code = """
+import os, pathlib, sys
+from kitcar.kserve.process import started
+
+folder = pathlib.Path(sys.argv[1])
+command = [sys.executable, "-c", "import time; time.sleep(600)"]
+with started(command, environ=dict(os.environ), directory=folder, output=1) as it:
+    print(it._child.pid, flush=True)
+    it.wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert alive(child)
+        parent.kill()
+        assert parent.wait() == -signal.SIGKILL
+    for _ in range(500):
+        if not alive(child):
+            return
+        time.sleep(0.01)
+    pytest.fail("the child outlived its parent")
