@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from kitcar.errors import InvalidError
 from kitcar.flags.flag import Call
-from kitcar.initializer.flags import parse_flags
+from kitcar.initializer.flags import parse_flags, shown_flags
 from kitcar.initializer.login import LoginSettings
 from kitcar.stores.home import kit_home
 
@@ -107,7 +107,7 @@ class Settings:
             workload_identity=environ.get("GCP_WIF") == "true",
             gar_location=environ.get("GCP_GAR_LOCATION", ""),
         )
-        return cls(jobs, flags, text, login, Surroundings.read(environ, flags.text("config")))
+        return cls(jobs, flags, shown_flags(text), login, Surroundings.read(environ, flags.text("config")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class InitSettings:
             directory=environ.get("UNPACK_PATH") or UNPACK_PATH,
             filter=wanted,
             flags=replace(flags, values={**flags.values, "filter": (wanted, *flags.texts("filter"))}),
-            flags_text=text,
+            flags_text=shown_flags(text),
             around=Surroundings.read(environ, flags.text("config")),
         )
 

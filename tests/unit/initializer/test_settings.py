@@ -44,6 +44,24 @@ def test_read_variables_of_the_container() -> None:
     assert "secret" not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    "flags", ["--proxy=http://ada:secret@proxy:3128 -v", "-v --proxy 'http://ada:secret@proxy:3128'"]
+)
+def test_read_flags_to_be_shown_lack_the_password_of_a_proxy(flags: str) -> None:
+    settings = Settings.read(["a", "b"], {"KIT_UNPACK_FLAGS": flags})
+    assert "http://***@proxy:3128" in settings.flags_text
+    assert settings.flags.text("proxy") == "http://ada:secret@proxy:3128"
+    again = InitSettings.read({"EXTRA_FLAGS": flags, "MODELKIT_REF": "r"})
+    assert again.flags_text == settings.flags_text
+
+
+@pytest.mark.parametrize("rest", [" --nonsense=http://ada:secret@proxy", " 'open", " http://ada:secret@proxy"])
+def test_read_malformed_flags_are_told_without_the_password_of_a_proxy(rest: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        Settings.read(["a", "b"], {"KIT_UNPACK_FLAGS": "--proxy=http://ada:secret@proxy" + rest})
+    assert "secret" not in caught.value.message
+
+
 @pytest.mark.parametrize("value", ["", "false", "True", "1"])
 def test_read_workload_identity_is_on_for_the_word_true_alone(value: str) -> None:
     assert Settings.read(["a", "b"], {"GCP_WIF": value}).login.workload_identity is False
