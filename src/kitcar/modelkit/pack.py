@@ -173,18 +173,18 @@ def _ingest(layer: PlannedLayer, target: PackTarget, watch: Callable[[int], None
 def _reuse(
     layer: PlannedLayer, target: PackTarget, previous: Previous | None, stop: threading.Event
 ) -> PackedLayer | None:
-    """The layer of the kit under the tag, if nothing was written since and its bytes are still the same: read, not sent."""
+    """The layer of the kit under the tag, if nothing was written since and packing makes the same bytes: made, not sent."""
     candidate = previous.candidate(layer) if previous else None
     if candidate is None or not target.exists(candidate.descriptor):
         return None
-    stream = LayerStream(layer.plan)
+    stream = LayerStream(layer.plan, layer.method)
     for _ in stream.chunks():
         if stop.is_set():
             raise CancelledError("given up because a sibling failed")
-    if stream.diff_id() != candidate.diff_id:
+    if stream.digest() != candidate.descriptor.digest:
         return None
     descriptor = replace(candidate.descriptor.plain(), annotations=layer.annotations)
-    return PackedLayer(layer, descriptor, candidate.diff_id, new=False)
+    return PackedLayer(layer, descriptor, stream.diff_id(), new=False)
 
 
 class _Probe:

@@ -325,6 +325,16 @@ def test_packing_again_in_another_form_stores_the_layers_in_it(context: Path) ->
     assert all(layer.new for layer in again.layers)
 
 
+def test_packing_again_compressed_otherwise_gives_what_a_first_packing_gives(context: Path) -> None:
+    (context / "model/m.bin").write_bytes(Path(__file__).read_bytes())
+    os.utime(context / "model/m.bin", (1, 1))
+    store = MemoryStore()
+    options: dict[str, Any] = {"tags": ("v1",), "created": NOW, "pinned": True}
+    before = packed(context, target=store, compression=Method.GZIP_FASTEST, **options)
+    again = packed(context, target=store, compression=Method.GZIP, **options)
+    assert again.descriptor == packed(context, compression=Method.GZIP, **options).descriptor != before.descriptor
+
+
 def test_packing_again_an_entry_that_was_added_stores_it(context: Path) -> None:
     store = Counting()
     packed(context, target=store, tags=("v1",), created=NOW)
