@@ -264,13 +264,40 @@ def test_init_refuses_a_name_that_is_not_utf8(tmp_path: Path) -> None:
         init(tmp_path)
 
 
+def test_init_writes_a_name_that_reads_as_a_reference_or_a_url_as_the_file_it_is(tmp_path: Path) -> None:
+    kitfile = generated(tmp_path, {"llama:7b.gguf": 1, "a:b.csv": 1, "data:v1/x.csv": 1, "sub/c:d.csv": 1, "sub/y": 1})
+    assert lines(kitfile) == [
+        "model ./llama:7b.gguf",
+        "code sub/",
+        "dataset ./a:b.csv",
+        "dataset ./data:v1/",
+    ]
+    assert kitfile.model
+    assert kitfile.model.name == "llama:7b"
+    assert not any(entry.remote for entry in kitfile.entries())
+
+
 def test_generate_of_a_listing_alone_reads_nothing() -> None:
     listing = Directory(".", ".", (File("LICENSE", "LICENSE", 1), File("SKILL.md", "SKILL.md", 1)))
     assert generate(listing).prompts == (Prompt(path="."),)
 
 
 names = st.sampled_from(
-    ["a.gguf", "b.pt", "c.json", "d.csv", "README", "LICENSE", "x.py", "y", "p.prompt", "s.mcpb", "d.md"]
+    [
+        "a.gguf",
+        "b.pt",
+        "l:7b.gguf",
+        "c.json",
+        "d.csv",
+        "e:v1.csv",
+        "README",
+        "LICENSE",
+        "x.py",
+        "y",
+        "u:1",
+        "p.prompt",
+        "s.mcpb",
+    ]
 )
 files = st.lists(names, unique=True, max_size=8).map(sorted)
 
@@ -279,7 +306,7 @@ files = st.lists(names, unique=True, max_size=8).map(sorted)
 def listings(draw: st.DrawFn, path: str = "", depth: int = 0) -> Directory:
     found = tuple(File(name, f"{path}{name}", draw(st.integers(0, 9))) for name in draw(files))
     below = (
-        draw(st.lists(st.sampled_from(["docs", "src", "data", "z"]), unique=True, max_size=2 - depth))
+        draw(st.lists(st.sampled_from(["docs", "src", "data", "z", "s3:", "v:1"]), unique=True, max_size=2 - depth))
         if depth < 2
         else []
     )
@@ -291,4 +318,5 @@ def listings(draw: st.DrawFn, path: str = "", depth: int = 0) -> Directory:
 def test_generate_of_any_listing_gives_a_valid_kitfile_that_can_be_read(listing: Directory, depth: int) -> None:
     kitfile = generate(listing, depth=depth)
     assert not validate(kitfile)
+    assert not any(entry.remote for entry in kitfile.entries())
     assert Kitfile.parse(kitfile.to_yaml()) == kitfile

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from kitcar.errors import InvalidError, KitcarError, NotFoundError
 from kitcar.modelkit.init.detect import FileType, file_type, is_licence, is_readme, suffix
@@ -19,6 +20,7 @@ from kitcar.modelkit.kitfile import (
     Code,
     Dataset,
     Docs,
+    Entry,
     Kitfile,
     McpServer,
     Model,
@@ -27,12 +29,14 @@ from kitcar.modelkit.kitfile import (
     Prompt,
 )
 from kitcar.modelkit.kitfile.nodes import read, scalar_of
+from kitcar.modelkit.kitfile.path import Place, place_of
 
 SKILL = "SKILL.md"
 _DOCS_DIRECTORY = "docs"
 _CODE_DIRECTORIES = frozenset({"src", "pkg", "lib", "build"})
 _CATCH_ALL_ABOVE = 5
 _MAX_READ = 1 << 20
+_Entry = TypeVar("_Entry", bound=Entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +178,16 @@ class _Draft:
             self.code[0] = replace(self.code[0], license=licence)
         else:
             package = replace(package, license=licence)
+        if model:
+            (model,) = _local([replace(model, parts=_local(model.parts))])
         kitfile = Kitfile(
             package=package,
             model=model,
-            code=tuple(self.code),
-            datasets=tuple(self._datasets),
-            docs=tuple(self._docs),
-            prompts=tuple(self._prompts),
-            mcp_servers=tuple(self._servers),
+            code=_local(self.code),
+            datasets=_local(self._datasets),
+            docs=_local(self._docs),
+            prompts=_local(self._prompts),
+            mcp_servers=_local(self._servers),
             warnings=tuple(self._warnings),
         )
         return replace(kitfile, package=self._package(kitfile, root))
@@ -294,6 +300,18 @@ def _model(files: list[File]) -> Model | None:
         return Model(path=files[0].path, parts=tuple(ModelPart(path=file.path) for file in files[1:]))
     parts = tuple(ModelPart(path=file.path) for file in files if file != largest)
     return Model(name=largest.path.removesuffix(suffix(largest.name)), path=largest.path, parts=parts)
+
+
+def _local(entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
+    """The entries, with `./` before a path that would read as the reference of a ModelKit or as a URL."""
+    return tuple(entry if _is_local(entry.path) else replace(entry, path=f"./{entry.path}") for entry in entries)
+
+
+def _is_local(path: str) -> bool:
+    try:
+        return place_of(path) is Place.LOCAL
+    except InvalidError:
+        return False
 
 
 def _filled(package: Package, front: dict[str, str], *names: str) -> Package:
