@@ -326,7 +326,7 @@ NAMES += [
     ".hidden",
     ".gguf",
 ]
-NAMES += ["m.tar.gz", "z.tar", "é.csv", "a b.h5", "yes", "1.5", "x: y.csv"]
+NAMES += ["m.tar.gz", "z.tar", "é.csv", "a b.h5", "yes", "1.5", "x y: z.csv"]
 FOLDERS = ["docs", "src", "lib", "models", "data", "sub", "a.b", "build", "prompts", "Z"]
 SKILLS = [
     "---\nname: sk\ndescription: does x\nlicense: MIT\n---\nbody",
