@@ -150,7 +150,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         try:
             with disk_errors("read", path):
                 document = json.loads(path.read_bytes())
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         except KitcarError as error:
             if isinstance(error.__cause__, FileNotFoundError):

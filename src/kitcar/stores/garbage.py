@@ -63,7 +63,11 @@ def drop_blob(store: LayoutStore, blob: Descriptor) -> None:
 
 
 def _needed(store: LayoutStore, main: Listing) -> set[str]:
-    """Every digest that some listed manifest names, those of kit's index included that no repository lists yet."""
+    """Every digest that some listed manifest names, those of kit's index included that no repository lists yet.
+
+    Raises:
+        KitcarError: a manifest is here and the disk does not give it, so that what it names is not known.
+    """
     entries = {entry["digest"]: entry for listing in store.listings().values() for entry in listing.entries}
     entries |= {entry["digest"]: entry for entry in main.entries}
     digests: set[str] = set()
@@ -73,7 +77,7 @@ def _needed(store: LayoutStore, main: Listing) -> set[str]:
 
 
 def _graph(store: LayoutStore, root: Descriptor) -> set[Digest]:
-    """`root` and all under it, as far as its manifests are here and readable."""
+    """`root` and all under it, as far as its manifests are here and right. Raises: see `_needed`."""
     found: set[Digest] = set()
     waiting = [root]
     while waiting:
@@ -82,9 +86,17 @@ def _graph(store: LayoutStore, root: Descriptor) -> set[Digest]:
             continue
         found.add(descriptor.digest)
         if media.is_manifest(descriptor.media_type):
+            path = store.path(descriptor.digest)
             try:
-                waiting += successors(descriptor, store.path(descriptor.digest).read_bytes())
-            except (OSError, KitcarError):
+                with disk_errors("read", path):
+                    data = path.read_bytes()
+            except KitcarError as error:
+                if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+                    continue
+                raise
+            try:
+                waiting += successors(descriptor, data)
+            except KitcarError:
                 continue
     return found
 

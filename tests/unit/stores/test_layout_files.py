@@ -189,7 +189,9 @@ def test_null_manifests_of_kit_are_an_empty_list(root: Path) -> None:
     assert json.loads((root / "index.json").read_bytes())["manifests"][0]["digest"] == str(kit.descriptor.digest)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"manifests":3}', b'{"manifests":[{"digest":"x"}]}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"[" * 200_000, b'{"manifests":3}', b'{"manifests":[{"digest":"x"}]}']
+)
 def test_damaged_main_index_is_made_anew_from_the_repositories(root: Path, damage: bytes) -> None:
     repository = LayoutStore(root).repository(NAME)
     kits = [sample(b"1"), sample(b"2")]
@@ -201,7 +203,9 @@ def test_damaged_main_index_is_made_anew_from_the_repositories(root: Path, damag
     assert found == [str(kit.descriptor.digest) for kit in kits]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"manifests":3}', b'{"manifests":[{"digest":"x"}]}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"[" * 200_000, b'{"manifests":3}', b'{"manifests":[{"digest":"x"}]}']
+)
 def test_damaged_index_of_a_repository_is_named(root: Path, damage: bytes) -> None:
     repository = LayoutStore(root).repository(NAME)
     kit = sample(b"1")

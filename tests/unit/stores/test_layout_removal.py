@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kitcar.errors import NotFoundError
+from kitcar.errors import KitcarError, NotFoundError
 from kitcar.oci import media
 from kitcar.oci.manifest import Index
 from kitcar.oci.storage import BytesContent
@@ -59,6 +59,21 @@ def test_removal_takes_only_what_nothing_else_needs(store: LayoutStore) -> None:
     two.push(store.repository(B), "v1")
     store.repository(A).delete(one.descriptor)
     assert blobs(store) == {digest.encoded for digest in (two.descriptor.digest, *(blob.digest for blob in two.blobs))}
+
+
+def test_removal_takes_no_blob_while_a_manifest_cannot_be_read(store: LayoutStore) -> None:
+    one, two = sample(b"shared", b"one"), sample(b"shared", b"two")
+    one.push(store.repository(A), "v1")
+    two.push(store.repository(B), "v1")
+    path, aside = store.path(two.descriptor.digest), store.root / "aside"
+    path.rename(aside)
+    path.mkdir()
+    before = blobs(store)
+    with pytest.raises(KitcarError, match=path.name):
+        store.repository(A).delete(one.descriptor)
+    path.rmdir()
+    aside.rename(path)
+    assert blobs(store) == before
 
 
 def test_removed_index_leaves_its_manifests_listed(store: LayoutStore) -> None:
