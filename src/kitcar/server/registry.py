@@ -163,6 +163,6 @@ def _passwords(path: Path | None) -> Passwords | None:
     if path is None:
         return None
     try:
-        return Passwords.parse(path.read_text(encoding="utf-8"), str(path))
+        return Passwords.parse(path.read_text(encoding="utf-8", errors="replace"), str(path))
     except OSError as error:
         raise KitcarError(f"cannot read {path}: {error.strerror}", hint="name a file made by htpasswd -B") from error

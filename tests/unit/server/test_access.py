@@ -92,6 +92,15 @@ def test_registry_with_passwords_lets_only_users_in(make: Callable[..., Any]) ->
     assert client("GET", "/v2/").status == 200
 
 
+def test_file_that_is_no_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "users").write_bytes(b"\xa1\xff:\x00")
+    with (
+        pytest.raises(InvalidError, match="users is not an htpasswd file"),
+        RunningRegistry(tmp_path, htpasswd=tmp_path / "users"),
+    ):
+        pass
+
+
 def test_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with (
         pytest.raises(KitcarError, match="no-such-file"),
