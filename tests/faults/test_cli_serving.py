@@ -142,6 +142,9 @@ def test_run_args_that_replace_the_uri_are_told(shell: Shell) -> None:
         (["service.yaml", "--name", "other"], "The files hold no InferenceService called other"),
         (["service.yaml", "second.yaml"], "The files hold 2 InferenceServices: iris, second"),
         (["service.yaml", "--once", "bad.json"], "is not JSON"),
+        (["service.yaml", "--once", "deep.json"], "is not JSON"),
+        (["service.yaml", "--port", "65536"], "--port 65536 is no port"),
+        (["service.yaml", "--port", "-1"], "--port -1 is no port"),
         (["service.yaml", "--env", "NAME"], "--env 'NAME' has no value"),
         (["service.yaml", "--runtime", "x"], "--runtime 'x' has no command"),
         (["service.yaml", "--storage-container", "s3.yaml"], "No ClusterStorageContainer claims kit://"),
@@ -153,6 +156,7 @@ def test_run_what_cannot_be_meant_starts_nothing(shell: Shell, words: list[str],
     shell.file("s3.yaml", STORAGE.replace("NAME", "s3").replace("kit://", "s3://"))
     shell.file("bad.yaml", "a: [")
     shell.file("bad.json", "{")
+    shell.file("deep.json", "[" * 200_000)
     known = {path.name for path in shell.folder.iterdir()} | {"missing.yaml"}
     code, out, err = shell("run", *(str(shell.folder / word) if word in known else word for word in words))
     assert (code, out) == (1, "")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kitcar.kserve.run import RunOptions
     from kitcar.kserve.values import EnvVar, InferenceService, Objects, StorageContainer
 
+_LAST_PORT = 65535
 _FLAGS = (
     Flag("storage-container", "File with a ClusterStorageContainer (flag can be repeated)", Kind.TEXTS),
     Flag("objects", "File with Secrets and ConfigMaps that containers name (flag can be repeated)", Kind.TEXTS),
@@ -116,6 +117,10 @@ def _options(session: Session, call: Call, *, quiet: bool) -> RunOptions:
     from kitcar.kserve.run import RunOptions
     from kitcar.kserve.runtime import RUNTIMES, parse_mapping, parse_runtime
 
+    if not 0 <= call.number("port") <= _LAST_PORT:
+        raise InvalidError(
+            f"--port {call.number('port')} is no port", hint=f"0 takes a free one, {_LAST_PORT} is the last"
+        )
     runtimes = {runtime.model_format: runtime for runtime in map(parse_runtime, call.texts("runtime"))}
     return RunOptions(
         environ=session.settings.environ,

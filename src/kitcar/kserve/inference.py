@@ -78,7 +78,7 @@ def check_request(text: bytes, where: str) -> bytes:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidError(f"{where} is not JSON: {error}") from None
     if not isinstance(value, dict) or not isinstance(value.get("inputs"), list):
         raise InvalidError(f"{where} is not a v2 inference request", hint='it needs a list "inputs"')
@@ -87,7 +87,7 @@ def check_request(text: bytes, where: str) -> bytes:
 
 def _reason(body: bytes) -> str:
     text = body.decode(errors="replace").strip()
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(text)
         if isinstance(value, dict):
             return str(value.get("error") or value.get("detail") or text)
