@@ -113,15 +113,18 @@ class _Matcher:
                 self.waiting.append((number, descriptor, found))
 
     def by_digest(self, entries: Iterable[KitEntry]) -> None:
+        held: dict[Digest, list[tuple[int, Descriptor, LayerType]]] = {}
+        for item in self.waiting:
+            held.setdefault(item[1].digest, []).append(item)
         for entry in entries:
-            same = [item for item in self.waiting if item[1].digest == entry.digest]
-            # Raw layers of equal files have one digest; their paths tell them apart.
-            same.sort(key=lambda item: clean_path(item[1].annotations.get(words.FILEPATH, "")) != entry.clean_path)
+            same = held.get(entry.digest, []) if entry.digest else []
             if not same:
                 self.problems.append(f"digest {entry.digest} not found in manifest ({entry.label})")
                 continue
-            self.waiting.remove(same[0])
-            self._take(entry, *same[0], base=".")
+            # Raw layers of equal files have one digest; their paths tell them apart.
+            mine = (n for n, (_, layer, _) in enumerate(same) if _filepath(layer) == entry.clean_path)
+            self._take(entry, *same.pop(next(mine, 0)), base=".")
+        self.waiting = sorted((item for items in held.values() for item in items), key=lambda item: item[0])
 
     def by_position(self, entries: Iterable[KitEntry]) -> None:
         """Kits of before kit 0.5: the n-th layer of a kind is the n-th entry, its names relative to the entry's parent."""
@@ -204,6 +207,10 @@ def _fits(kind: Kind, found: LayerType, dialect: Dialect, descriptor: Descriptor
     if dialect is Dialect.MODELPACK and kind is Kind.MODELPART:
         return found.kind is Kind.MODEL  # several weight layers
     return kind is Kind.PROMPT and found.kind is Kind.CODE and not descriptor.annotations
+
+
+def _filepath(descriptor: Descriptor) -> str:
+    return clean_path(descriptor.annotations.get(words.FILEPATH, ""))
 
 
 def _outside(path: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +49,8 @@ class KitSource:
             paths.add(KITFILE_NAME)
         wanted = [layer for layer in layers if self._selection.matches(layer.entry)]
         wanted.sort(key=lambda layer: _ORDER.index(layer.entry.kind))
-        parts: list[Part] = [KitPart.of(self._source, layer, paths) for layer in wanted]
+        ordered = sorted(paths)
+        parts: list[Part] = [KitPart.of(self._source, layer, ordered) for layer in wanted]
         if with_kitfile:
             parts.insert(0, KitfilePart(self._kit.kitfile.to_yaml()))
         return tuple(parts)
@@ -62,14 +66,14 @@ class KitPart:
     others: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: Fetcher, layer: Layer, paths: set[str]) -> KitPart:
-        """The part for a layer of a kit that puts other things at these clean `paths`, its own among them.
+    def of(cls, source: Fetcher, layer: Layer, paths: Sequence[str]) -> KitPart:
+        """The part for a layer of a kit that puts things at these clean and sorted `paths`, its own among them.
 
         Raises:
             UnsafePathError: the layer's path leaves the directory.
         """
         path = clean(layer.path)
-        others = tuple(sorted(other for other in paths if other != path and below(other, path)))
+        others = _below(path, paths)
         layout: Layout
         if layer.type.form == "raw":
             if path == ".":
@@ -175,6 +179,15 @@ class KitfilePart:
     def announcement(self, root: Path, *, found: bool) -> str:
         """See `Part.announcement`; the lines are kit's."""
         return f"{'Found existing Kitfile at' if found else 'Unpacking config to'} {shown(str(root / KITFILE_NAME))}"
+
+
+def _below(directory: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """Those of the sorted `paths` that lie below `directory`: they stand side by side, and there may be very many."""
+    if directory == ".":
+        return tuple(path for path in paths if path != ".")
+    start = bisect.bisect_left(paths, f"{directory}/")
+    rest = map(paths.__getitem__, range(start, len(paths)))
+    return tuple(itertools.takewhile(lambda path: below(path, directory), rest))
 
 
 def _line(entry: KitEntry) -> str:

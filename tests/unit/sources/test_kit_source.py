@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -450,3 +451,44 @@ def test_kit_source_corrupt_store_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         unpack(store, tmp_path / "out", packed.descriptor)
     assert not (tmp_path / "out/model.bin").exists()
+
+
+def calls(action: Callable[[], object]) -> int:
+    """How many Python functions `action` calls."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_work_for_many_layers_grows_no_faster_than_their_number() -> None:
+    def work(number: int) -> int:
+        forge = Forge()
+        docs = [{"path": f"d{n}", **forge.layer("docs", b"%d" % n)} for n in range(number)]
+        descriptor = forge.kit(docs=docs)
+        kit = read_kit(forge.store, descriptor)
+        return calls(lambda: KitSource(forge.store, kit).parts())
+
+    assert work(400) < 3 * work(200)
+
+
+def test_parts_keep_out_of_each_others_paths() -> None:
+    forge = Forge()
+    paths = ["a", "a/b", "a/b/c", "a-b", "a0", "a.b", "b", "."]
+    docs = [{"path": path, **forge.layer("docs", path.encode())} for path in paths]
+    parts = KitSource(forge.store, read_kit(forge.store, forge.kit(docs=docs))).parts()
+    others = {part.layout.scope.path: set(part.layout.scope.others) for part in parts if hasattr(part.layout, "scope")}
+    assert others == {
+        **{path: set() for path in paths},
+        "a": {"a/b", "a/b/c"},
+        "a/b": {"a/b/c"},
+        ".": {"Kitfile", *paths} - {"."},
+    }
