@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kitcar.errors import InvalidError, UnsafePathError
-from kitcar.files.paths import below
+from kitcar.files.paths import below, clean
 from kitcar.files.tree import ROOT, Entry, Kind, Tree
 from kitcar.modelkit import tarwriter
 from kitcar.modelkit.dialect import Form
@@ -75,6 +75,7 @@ def plan_raw(tree: Tree, path: str) -> LayerPlan:
     entry = tree.find(path)
     if entry.kind is not Kind.FILE:
         raise InvalidError(f"file {path} is not a regular file", hint="a raw layer holds exactly one file")
+    _check((entry,))
     return LayerPlan(tree.root, path, "raw", (entry,), entry.size, entry.size)
 
 
@@ -110,10 +111,21 @@ def _above(tree: Tree, path: str) -> Iterator[Entry]:
 
 
 def _check(entries: tuple[Entry, ...]) -> None:
-    refused = [entry.reason for entry in entries if entry.kind is Kind.REFUSED]
+    refused = [reason for entry in entries if (reason := _refused(entry))]
     if refused:
         more = f"; and {len(refused) - _SHOWN_FAULTS} more" if len(refused) > _SHOWN_FAULTS else ""
         raise UnsafePathError(
             f"cannot be packed: {'; '.join(refused[:_SHOWN_FAULTS])}{more}",
             hint="replace it by what it stands for, take it out of the directory, or name it in .kitignore",
         )
+
+
+def _refused(entry: Entry) -> str:
+    """Why an entry is not packed: what it is, or a name that no destination takes."""
+    if entry.kind is Kind.REFUSED:
+        return entry.reason
+    try:
+        clean(entry.path)
+    except UnsafePathError as error:
+        return error.message
+    return ""

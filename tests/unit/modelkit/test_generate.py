@@ -258,6 +258,12 @@ def test_scan_of_a_file_says_why(tmp_path: Path) -> None:
         scan(tmp_path / "f")
 
 
+def test_scan_of_directories_nested_too_deep_says_so(tmp_path: Path) -> None:
+    (tmp_path / ("d/" * 129)).mkdir(parents=True)
+    with pytest.raises(InvalidError, match=r"failed to read directory .*: it is nested too deep"):
+        scan(tmp_path)
+
+
 def test_init_refuses_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv")).touch()
     with pytest.raises(InvalidError, match=r"b'\\xff.csv' is not UTF-8"):

@@ -159,6 +159,23 @@ def test_layer_with_links_out_of_the_tree_that_are_ignored_is_planned(tmp_path: 
     assert paths(tmp_path, "data", ignore="data/link") == ["data", "data/x"]
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (".kitcar-staging/model.bin", "'.kitcar-staging' is reserved"),
+        (".Kitcar-Staging", "'.Kitcar-Staging' is reserved"),
+        ("d/" * 128 + "f", "is too long or nested too deep"),
+    ],
+)
+def test_layer_with_names_that_could_not_be_unpacked_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    fill(tmp_path, name, "x")
+    with pytest.raises(UnsafePathError, match="cannot be packed: ") as caught:
+        plan(tmp_path, ".")
+    assert says in caught.value.message
+    assert "hostile" not in str(caught.value.hint)
+    assert paths(tmp_path, ".", ignore=name.partition("/")[0]) == ["x"]
+
+
 def test_layer_next_to_what_cannot_be_packed_is_planned(tmp_path: Path) -> None:
     fill(tmp_path, "data/x")
     os.mkfifo(tmp_path / "pipe")

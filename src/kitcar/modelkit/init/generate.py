@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kitcar.errors import InvalidError, KitcarError, NotFoundError
+from kitcar.files.paths import MAX_DEPTH
 from kitcar.modelkit.init.detect import FileType, file_type, is_licence, is_readme, suffix
 from kitcar.modelkit.init.licence import identify
 from kitcar.modelkit.kitfile import (
@@ -95,7 +96,7 @@ def scan(root: Path) -> Directory:
 
     Raises:
         NotFoundError: there is no such directory.
-        InvalidError: it, or a directory in it, cannot be read.
+        InvalidError: it, or a directory in it, cannot be read, or is nested deeper than can be packed.
     """
     return _scan(root, "", (os.path.realpath(root),))
 
@@ -274,6 +275,8 @@ class _Draft:
 def _scan(directory: Path, path: str, above: tuple[str, ...]) -> Directory:
     files: list[File] = []
     directories: list[Directory] = []
+    if path.count("/") >= MAX_DEPTH:
+        raise InvalidError(f"failed to read directory {directory}: it is nested too deep")
     try:
         with os.scandir(directory) as found:
             items = sorted(found, key=lambda item: os.fsencode(item.name))
