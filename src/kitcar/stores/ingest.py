@@ -185,8 +185,9 @@ def _names(path: Path, file: int) -> bool:
 
 def _remove_abandoned(path: Path) -> None:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        # Some file systems, NFS among them, give a lock only on what is open for writing.
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):
         return
     try:
         if not locked_elsewhere(file):

@@ -170,9 +170,12 @@ def _end_lease(file: int, path: Path, process: int) -> None:
 
 def _abandoned(path: Path) -> bool:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Some file systems, NFS among them, give a lock only on what is open for writing.
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
+    except PermissionError:  # another user's, who clears it away
+        return False
     try:
         return not locked_elsewhere(file)
     finally:

@@ -64,3 +64,26 @@ def test_sixteen_processes_lose_no_tag_and_no_blob(tmp_path: Path) -> None:
             assert store.intact(layer)
     assert not store.intact(sample(b"only for a moment").layers[0])
     assert list((root / "ingest").iterdir()) == []
+
+
+def test_what_another_user_left_hinders_nobody(tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    LayoutStore(storage).prepare()
+    (storage / "ingest").mkdir(exist_ok=True)
+    for left in (storage / ".kitcar" / "0-0.lease", storage / "ingest" / "layer-1-0.part"):
+        left.touch(mode=0)
+    for path in (storage, storage / ".kitcar", storage / "ingest"):
+        path.chmod(0o777)
+    (storage / ".kitcar" / "lock").chmod(0o666)
+    code = """
+import os, sys
+from pathlib import Path
+from kitcar.stores.layout import LayoutStore
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+LayoutStore(Path(".")).prepare()
+"""
+    done = subprocess.run([sys.executable, "-c", code, storage], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (storage / "ingest" / "layer-1-0.part").exists()
