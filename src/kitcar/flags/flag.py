@@ -178,7 +178,10 @@ def _value(flag: Flag, text: str | None, before: Value, *, first: bool) -> Value
     known = () if first or not isinstance(before, tuple) else before
     if flag.kind is Kind.TEXTS:
         return (*known, text or "")
-    return (*known, *next(csv.reader([text or ""]), []))
+    try:
+        return (*known, *next(csv.reader([text or ""]), []))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _switch(text: str) -> bool:

@@ -166,3 +166,9 @@ def test_usage_lines_align_descriptions_and_show_defaults() -> None:
     assert lines[4].endswith("verify (default true)")
     assert lines[7].endswith("at once (default 5)")
     assert usage_lines(()) == []
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a" * 200_000])
+def test_parse_list_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(FlagError, match="--names"):
+        parse([Flag("names", "Names", Kind.LIST)], ["--names", text])
