@@ -33,8 +33,8 @@ def run_all(jobs: Sequence[Job], concurrency: int, *, name: str) -> None:
 
     workers = max(1, min(concurrency, len(jobs)))
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name) as pool:
-        futures = [pool.submit(run, job) for job in jobs]
         try:
+            futures = [pool.submit(run, job) for job in jobs]
             wait(futures)
         finally:
             stop.set()
