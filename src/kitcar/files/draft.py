@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -299,12 +301,27 @@ class Draft:
             try:
                 state = os.stat(name, dir_fd=target, follow_symlinks=False)
             except FileNotFoundError:
-                os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+                self._place(source, target, here, is_directory=is_directory)
                 continue
             if is_directory:
                 self._merge_directory(source, target, name, here)
             else:
                 self._merge_file(source, target, here, state)
+
+    def _place(self, source: int, target: int, path: str, *, is_directory: bool) -> None:
+        """Moves what is staged; where another file system is mounted below the destination, file by file."""
+        name = path.rpartition("/")[2]
+        try:
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            if not is_directory:
+                _copy(source, target, name)
+                return
+            mode = stat.S_IMODE(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
+            os.mkdir(name, mode, dir_fd=target)
+            self._merge_directory(source, target, name, path)
 
     def _merge_directory(self, source: int, target: int, name: str, path: str) -> None:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -332,7 +349,7 @@ class Draft:
         elif not stat.S_ISREG(state.st_mode):
             raise not_regular_error(path)
         elif existing is Existing.REPLACE:
-            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+            self._place(source, target, path, is_directory=False)
         elif not _same(source, target, name):
             raise exists_error(path)
 
@@ -350,6 +367,30 @@ def not_regular_error(path: str) -> ExistsError:
     return ExistsError(
         f"path '{shown(path)}' already exists and is not a regular file", hint="move it away, or unpack elsewhere"
     )
+
+
+def _copy(source: int, target: int, name: str) -> None:
+    """Copies a file between directories of two file systems; it is shown whole."""
+    unfinished = f".kitcar-{secrets.token_hex(8)}"
+    ours = os.open(name, _READ, dir_fd=source)
+    try:
+        mode = stat.S_IMODE(os.fstat(ours).st_mode)
+        theirs = os.open(unfinished, _CREATE, mode, dir_fd=target)
+        try:
+            at = 0
+            while piece := os.pread(ours, _PIECE, at):
+                write_at(theirs, memoryview(piece), at)
+                at += len(piece)
+            os.fchmod(theirs, mode)
+        finally:
+            os.close(theirs)
+        os.rename(unfinished, name, src_dir_fd=target, dst_dir_fd=target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=target)
+        raise
+    finally:
+        os.close(ours)
 
 
 def _same(source: int, target: int, name: str) -> bool:

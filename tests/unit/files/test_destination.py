@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -470,3 +471,37 @@ def test_destination_replacement_that_cannot_be_written_is_closed(tmp_path: Path
             draft.write(memoryview(b"then"))
         assert len(os.listdir("/proc/self/fd")) == before - 1
         draft.close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    here = tmp_path.stat().st_dev
+    others = [
+        path for path in map(Path, ("/dev/shm", "/tmp", "/var/tmp")) if path.is_dir() and path.stat().st_dev != here
+    ]
+    if not others:
+        pytest.skip("there is no second file system")
+    with tempfile.TemporaryDirectory(dir=others[0]) as folder:
+        yield Path(folder)
+
+
+def test_draft_on_another_file_system_is_shown_all_the_same(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    stage, target = (os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (elsewhere, tmp_path))
+    draft = Draft(stage, target, Terms(Existing.REPLACE), resumed=False)
+    try:
+        put(draft, "a/b/x", b"1", 0o750)
+        put(draft, "a/y", b"2" * 3_000_000)
+        put(draft, "old", b"new")
+        draft.directory("a/c", 0o555)
+        draft.publish()
+    finally:
+        draft.close()
+        os.close(stage)
+        os.close(target)
+    shown = tree(tmp_path)
+    assert shown["a/b/x"] == (0o750, b"1")
+    assert shown["a/y"] == (0o644, b"2" * 3_000_000)
+    assert shown["old"] == (0o644, b"new")
+    assert (tmp_path / "a/c").stat().st_mode & 0o777 == 0o555
+    assert not list(tmp_path.rglob(".kitcar-*"))
