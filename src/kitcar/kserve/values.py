@@ -7,7 +7,6 @@ a container, its environment, Secret and ConfigMap.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -360,7 +359,8 @@ def _encoded(view: View, key: str, kind: str) -> str:
     if kind == "ConfigMap":
         return text
     try:
-        return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        view.fault("is not base64 of UTF-8 text", "data", key)
+        # Bytes that are no text, of a key store say, reach a variable as they are.
+        return base64.b64decode(text, validate=True).decode("utf-8", "surrogateescape")
+    except ValueError:
+        view.fault("is not base64", "data", key)
         return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from kitcar.errors import InvalidError
@@ -156,8 +158,14 @@ def test_decode_service_that_cannot_be_run_is_invalid(change: tuple[str, str], s
 
 def test_decode_secret_that_is_not_base64_is_invalid_and_does_not_show_it() -> None:
     (told,) = faults("kind: Secret\nmetadata: {name: s}\ndata: {a: hunter2!}\n")
-    assert "is not base64 of UTF-8 text" in told
+    assert "is not base64" in told
     assert "hunter2" not in told
+
+
+def test_decode_secret_keeps_bytes_that_are_no_text() -> None:
+    text = b"kind: Secret\nmetadata: {name: s}\ndata: {store: /v8=, text: eA==}\n"
+    (entry,) = decode(read_documents(text, "s.yaml")).entries
+    assert {key: os.fsencode(value) for key, value in entry.data.items()} == {"store": b"\xfe\xff", "text": b"x"}
 
 
 def test_decode_object_that_is_no_mapping_is_invalid() -> None:
