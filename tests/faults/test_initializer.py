@@ -27,14 +27,13 @@ from kitcar.oci.reference import Reference
 from kitcar.registry.repository import Repository
 from kitcar.registry.settings import Connection
 from kitcar.server import RunningRegistry
-from kitcar.testing.proxy import Action, Answer, Cut, FaultProxy, Flip, Rule, Stall, Truncate
+from kitcar.testing.proxy import Action, Answer, Cut, FaultProxy, Rule, Stall, Truncate
 
 MIB = 1024 * 1024
 MODEL = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(4096)) * (6 * MIB // 131072)
 FILES = {"model.bin": MODEL, "docs/README.md": b"# Read me\n", "docs/empty": b""}
 KITFILE = b"manifestVersion: 1.0.0\npackage:\n  name: m\nmodel:\n  path: model.bin\ndocs:\n  - path: docs\n"
 BLOB = r"GET /v2/team/m/blobs/"
-PEAK = "VmHWM:"
 
 
 @dataclass(frozen=True)
@@ -118,19 +117,8 @@ def runner(registry: tuple[RunningRegistry, str], tmp_path: Path) -> Iterator[Ru
         yield Runner(proxy, tmp_path, registry[1])
 
 
-@pytest.mark.parametrize(
-    "action",
-    [
-        Cut(after=MIB),
-        Cut(after=0, reset=True),
-        Answer(429, {"Retry-After": "0"}),
-        Answer(503),
-        Answer(502),
-    ],
-    ids=repr,
-)
-def test_initializer_passing_fault_is_outlived(runner: Runner, action: Action) -> None:
-    rule = Rule(runner.layer, action, times=1)
+def test_initializer_passing_fault_is_outlived(runner: Runner) -> None:
+    rule = Rule(runner.layer, Cut(after=MIB), times=1)
     runner.proxy.rules.append(rule)
     ended = runner.run()
     assert (ended.code, ended.reason) == (0, ""), ended.err
@@ -142,11 +130,7 @@ def test_initializer_passing_fault_is_outlived(runner: Runner, action: Action) -
 @pytest.mark.parametrize(
     ("action", "code", "says"),
     [
-        (Flip(at=5 * MIB), 1, "digest"),
         (Truncate(after=0), 1, "bytes"),
-        (Answer(404), 1, "not"),
-        (Answer(401), 1, "credentials"),
-        (Answer(403), 1, "403"),
         (Answer(418), 1, "418"),
     ],
     ids=repr,
@@ -470,20 +454,3 @@ def test_initializer_json_lines_are_all_json(runner: Runner) -> None:
     lines = [json.loads(line) for line in (ended.out + ended.err).splitlines()]
     assert {line["level"] for line in lines} == {"info", "error"}
     assert all(line["time"].endswith("Z") for line in lines)
-
-
-def test_initializer_memory_does_not_grow_with_the_model(runner: Runner, tmp_path: Path) -> None:
-    (tmp_path / "model.bin").touch()
-    os.truncate(tmp_path / "model.bin", 300 * MIB)
-    target = Repository(Reference.parse(f"{runner.proxy.address}/team/large"), connection=Connection(plain_http=True))
-    kitfile = Kitfile.parse(b"manifestVersion: 1.0.0\npackage:\n  name: m\nmodel:\n  path: model.bin\n")
-    pack(kitfile, tmp_path, target, PackOptions(tags=("v1",)))
-    script = (
-        "import os, sys; from kitcar.initializer.entry import initialize\n"
-        "code = initialize(sys.argv[1:], os.environ, sys.stdout, sys.stderr)\n"
-        "print(open('/proc/self/status').read()); sys.exit(code)"
-    )
-    command = [sys.executable, "-c", script, f"kit://{runner.proxy.address}/team/large:v1", str(runner.models)]
-    done = subprocess.run(command, env={"KIT_UNPACK_FLAGS": "--plain-http"}, capture_output=True, text=True, check=True)
-    peak = int(done.stdout.partition(PEAK)[2].split()[0])
-    assert peak < 64 * 1024, f"{peak} KiB"

@@ -181,13 +181,15 @@ def test_sixteen_packs_into_one_storage_lose_nothing(road: Road, tmp_path: Path)
         # The code and the document are the same in all of them, and so are two models each.
         contexts[number] = write_kit(tmp_path / "contexts" / str(number), size=0, seed=5)
         (contexts[number] / "model.bin").write_bytes(b"%d" % (number // 2) * 300_000)
-        commands.append([sys.executable, "-m", "kitcar", "pack", str(contexts[number]), "-t", f"iris:p{number}"])
+        commands.append(
+            [sys.executable, "-m", "kitcar", "pack", str(contexts[number]), "-t", f"iris:p{number},q{number}"]
+        )
     at_once(commands, road.environment)
-    names = [f"iris:p{number}" for number in range(PACKS)]
+    names = [f"iris:{letter}{number}" for number in range(PACKS) for letter in "pq"]
     road.check_store(*names)
     for number in (0, 1, PACKS - 1):
         target = tmp_path / "out" / str(number)
-        Kitcar(road.home)("unpack", names[number], "-d", target)
+        Kitcar(road.home)("unpack", f"iris:q{number}", "-d", target)
         assert tree(target) == replace(road.kit, context=contexts[number]).wanted
 
 
