@@ -7,6 +7,7 @@ file nor directory is listed as refused, with the reason: who walks the tree dec
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import re
@@ -108,8 +109,12 @@ class Tree:
         """
         listed = self._listed.get(directory.path)
         if listed is None:
+            entries = []
             with reading(directory.path), os.scandir(self.absolute(directory.path)) as found:
-                entries = [self._entry(directory.path, item.name, item.stat(follow_symlinks=False)) for item in found]
+                for item in found:
+                    # What is removed while it is listed was not there.
+                    with contextlib.suppress(FileNotFoundError):
+                        entries.append(self._entry(directory.path, item.name, item.stat(follow_symlinks=False)))
             listed = tuple(sorted(entries, key=lambda entry: os.fsencode(entry.path)))
             self._listed[directory.path] = listed
         return listed

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from kitcar.errors import CancelledError
 
+_LISTEN = 0.5
+
 Job = Callable[[threading.Event], None]
 """Work that looks at the event now and then, and gives up with `CancelledError` once it is set."""
 
@@ -35,7 +37,9 @@ def run_all(jobs: Sequence[Job], concurrency: int, *, name: str) -> None:
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name) as pool:
         try:
             futures = [pool.submit(run, job) for job in jobs]
-            wait(futures)
+            # A signal that comes just before an endless wait would be heard only at its end.
+            while wait(futures, timeout=_LISTEN).not_done:
+                pass
         finally:
             stop.set()
     errors = [error for future in futures if (error := future.exception())]

@@ -20,7 +20,9 @@ def model(folder: Path, *names: str) -> Path:
 
 
 def test_plan_sklearn_writes_settings_for_a_name_mlserver_knows(tmp_path: Path) -> None:
-    launch = plan(RUNTIMES["sklearn"], "iris", model(tmp_path, "model.joblib", "Kitfile"), Path("/elsewhere/iris"), PORTS)
+    launch = plan(
+        RUNTIMES["sklearn"], "iris", model(tmp_path, "model.joblib", "Kitfile"), Path("/elsewhere/iris"), PORTS
+    )
     assert launch.command == ("mlserver", "start", "/elsewhere/iris")
     settings = json.loads(launch.files["model-settings.json"])
     assert settings == {
