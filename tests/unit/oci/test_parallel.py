@@ -27,3 +27,14 @@ def test_run_all_interrupted_while_jobs_begin_stops_them() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_all(Interrupted([job, job]), 2, name="test")
     assert seen == [True]
+
+
+def test_run_all_waits_for_a_job_longer_than_it_listens() -> None:
+    ended = threading.Event()
+
+    def job(stop: threading.Event) -> None:
+        stop.wait(0.6)
+        ended.set()
+
+    run_all([job], 1, name="test")
+    assert ended.is_set()
