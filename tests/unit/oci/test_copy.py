@@ -170,3 +170,27 @@ def test_copy_events_count_every_byte():
     events = []
     copy(source, target, root, options=CopyOptions(listener=events.append))
     assert sum(event.count for event in events if event.step is Step.ADVANCED) == 100 + 50 + len(CONFIG)
+
+
+class Forgetful(Shelf):
+    """A target from which somebody removes the manifest before it is tagged."""
+
+    def tag(self, descriptor, tag):
+        if self.pushed.count(descriptor) < 2:
+            self.content.pop(descriptor.digest, None)
+            raise NotFoundError("removed meanwhile")
+        super().tag(descriptor, tag)
+
+
+def test_copy_manifest_removed_before_it_is_tagged_is_stored_again():
+    source, target = Shelf(), Forgetful()
+    root = artifact(source, [b"layer"])
+    copy(source, target, root, tags=("v1",))
+    assert target.names == {"v1": root}
+    assert target.content == source.content
+
+
+def test_copy_blob_that_is_tagged_and_removed_is_told():
+    source, target = Shelf(), Forgetful()
+    with pytest.raises(NotFoundError, match="meanwhile"):
+        copy(source, target, source.put(b"no manifest"), tags=("v1",))
