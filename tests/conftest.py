@@ -40,6 +40,9 @@ PEER_FIXTURES = {
     "cosign": "cosign",
     "docker_registry_binary": "docker-registry",
     "skopeo": "skopeo",
+    "bash_binary": "bash",
+    "fish_binary": "fish",
+    "zsh_binary": "zsh",
 }
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 ENVIRONMENT_FIXTURES = {
@@ -153,6 +156,30 @@ def cosign() -> Path:
 def skopeo() -> Path:
     """skopeo, of Debian."""
     return require("skopeo")
+
+
+@pytest.fixture(scope="session")
+def bash_binary() -> Path:
+    """The shell bash."""
+    return require("bash")
+
+
+@pytest.fixture(scope="session")
+def fish_binary() -> Path:
+    """The shell fish."""
+    return require("fish")
+
+
+@pytest.fixture(scope="session")
+def zsh_binary() -> Path:
+    """The shell zsh."""
+    return require("zsh")
+
+
+@pytest.fixture(scope="session")
+def shells(bash_binary: Path, fish_binary: Path, zsh_binary: Path) -> dict[str, Path]:
+    """The shells that kitcar completes in, by name."""
+    return {"bash": bash_binary, "fish": fish_binary, "zsh": zsh_binary}
 
 
 @pytest.fixture(scope="session")

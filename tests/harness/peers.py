@@ -60,7 +60,13 @@ GO_PEERS = (
     GoPeer("formats", "formats", "."),
     GoPeer("cosign", "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", expensive=True),
 )
-DEBIAN_PEERS = (DebianPeer("docker-registry", "docker-registry"), DebianPeer("skopeo", "skopeo"))
+DEBIAN_PEERS = (
+    DebianPeer("docker-registry", "docker-registry"),
+    DebianPeer("skopeo", "skopeo"),
+    DebianPeer("bash", "bash"),
+    DebianPeer("fish", "fish"),
+    DebianPeer("zsh", "zsh"),
+)
 PEERS: dict[str, GoPeer | DebianPeer] = {peer.name: peer for peer in (*GO_PEERS, *DEBIAN_PEERS)}
 
 
